@@ -90,7 +90,7 @@ class TransportError(Exception):
         method: Request method; ``None`` when no request is involved.
         target: Path and query as sent; ``None`` when no request is involved.
         sent: How far the last attempt got.
-        attempts: Errors or statuses of all attempts of the call, newest first; empty for the first attempt's own error.
+        attempts: Errors or statuses of the earlier attempts of the call, newest first; empty when the first one failed.
         attempt_limit: The most attempts the policy would have made; 0 when it is not known.
         elapsed_s: Seconds since the call began; ``None`` when not measured.
         meta: Facts of the last response (status, headers, ...) if one arrived; kept also when a later attempt failed.
@@ -140,7 +140,7 @@ class TransportError(Exception):
         details = []
         if self.attempts or self.attempt_limit:
             limit = f" of {self.attempt_limit}" if self.attempt_limit else ""
-            details.append(f"attempt {max(1, len(self.attempts))}{limit}")
+            details.append(f"attempt {len(self.attempts) + 1}{limit}")
         if self.method is not None:
             details.append(_SENT_TEXT[self.sent])
         if self.elapsed_s is not None:
