@@ -12,7 +12,9 @@ from mock_servers._version import __version__
 
 __all__ = ["SERVERS", "main"]
 
-SERVERS: Mapping[str, str] = {}
+SERVERS: Mapping[str, str] = {
+    "v3io": "Iguazio web API: objects, key-value tables, streams",
+}
 """Sub-command name -> one-line help, for the servers that exist."""
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-__all__ = ["no_leaks"]
+from mock_servers.v3io.fixtures import v3io_server
+
+__all__ = ["no_leaks", "v3io_server"]
 
 
 @pytest.fixture
