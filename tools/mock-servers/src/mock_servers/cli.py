@@ -14,6 +14,7 @@ __all__ = ["SERVERS", "main"]
 
 SERVERS: Mapping[str, str] = {
     "v3io": "Iguazio web API: objects, key-value tables, streams",
+    "yagna": "a local Golem: daemon, providers with real processes, VPN, image registry",
 }
 """Sub-command name -> one-line help, for the servers that exist."""
 

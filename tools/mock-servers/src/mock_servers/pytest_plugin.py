@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from mock_servers.v3io.fixtures import v3io_server
+from mock_servers.yagna.fixtures import make_yagna, yagna
 
-__all__ = ["no_leaks", "v3io_server"]
+__all__ = ["make_yagna", "no_leaks", "v3io_server", "yagna"]
 
 
 @pytest.fixture
