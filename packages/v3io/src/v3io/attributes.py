@@ -12,15 +12,20 @@ Python                 wire
 ``bool``               ``{"BOOL": true}``
 ``list``, ``array``    ``{"B": base64 of an array blob}``
 ``datetime``           ``{"TS": "seconds:nanoseconds"}``
+``Decimal``            ``{"N": "text"}``; the platform keeps 16 digits
+numpy scalar           as the Python value
+numpy array, 1-D       array blob, int64 or double
 =====================  ==========================================================
 
-``encoders`` may be extended with further types through :func:`register`.
+``None`` is refused: the platform has no null, leave the attribute out. Subclasses (``IntEnum``, ``str`` subclasses ...)
+are stored as their base. Further types are taught by :func:`register`.
 """
 
 import array
 import base64
 import binascii
 import datetime
+import decimal
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -49,7 +54,7 @@ def _encode_int(_name: str, value: int) -> dict[str, Any]:
     return {"N": str(value)}
 
 
-def _encode_float(name: str, value: float) -> dict[str, Any]:
+def _encode_float(name: str, value: float | decimal.Decimal) -> dict[str, Any]:
     if value != value:
         raise ValueError(
             f"Attribute {name} is NaN, which the platform cannot store; leave it out instead"
@@ -87,8 +92,9 @@ _encoders: dict[type, Encoder] = {
     list: _encode_list,
     array.array: _encode_array,
     datetime.datetime: _encode_datetime,
+    decimal.Decimal: _encode_float,
 }
-_BASES: tuple[type, ...] = (str, bytes, bytearray, list, datetime.datetime)
+_BASES: tuple[type, ...] = (str, bytes, bytearray, list, datetime.datetime, float, int)
 
 
 def register(kind: type, encoder: Encoder) -> None:
@@ -119,10 +125,28 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _encoder_of_base(name: str, value: Any) -> Encoder:
+    if type(value).__module__ == "numpy":
+        return _encode_numpy
     for base in _BASES:
         if isinstance(value, base):
-            return _encoders[base]
+            encoder = _encoders[base]
+            if base in (int, float, str):  # an enumeration prints its name, not its value
+                return lambda name, value: encoder(name, base(value))
+            return encoder
     raise AttributeError(f"Attribute {name} has unsupported type {type(value)}")
+
+
+def _encode_numpy(name: str, value: Any) -> dict[str, Any]:
+    if value.ndim == 0:
+        return encode({name: value.item()})[name]
+    if value.ndim == 1 and value.dtype.kind in "iu":
+        return {"B": kv_array.encode_list(value.tolist()).decode("ascii")}
+    if value.ndim == 1 and value.dtype.kind == "f":
+        return {"B": kv_array.encode_array(array.array("d", value.tolist()), "d").decode("ascii")}
+    raise AttributeError(
+        f"Attribute {name} is a numpy array of {value.ndim} dimensions and type {value.dtype}; "
+        "the platform stores one dimension of integers or floats"
+    )
 
 
 def _decode_number(text: Any) -> int | float:
