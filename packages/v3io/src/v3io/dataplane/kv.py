@@ -5,6 +5,7 @@ from typing import Any
 
 from v3io.dataplane import output, request
 from v3io.dataplane.kv_cursor import Cursor
+from v3io.dataplane.kv_scan import ScanResponse
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 from v3io.paths import item_path
@@ -167,8 +168,8 @@ class Model(BaseModel):
         total_segments: int | str | None = None,
         sort_key_range_start: str | None = None,
         sort_key_range_end: str | None = None,
-    ) -> Response:
-        """Read one page of a table.
+    ) -> ScanResponse:
+        """Read a table: the response is its first page, iterating it goes through all items.
 
         Args:
             container: Container name or number.
@@ -182,7 +183,7 @@ class Model(BaseModel):
             filter_expression: Only items for which it holds; ``None`` for all.
             marker: Where to go on, from the previous page; ``None`` for the start.
             sharding_key: Only items named ``<sharding_key>.<sorting key>``; not with segments.
-            limit: Most entries of the answer; ``None`` leaves it to the platform, 0 asks for none.
+            limit: Most items, of the first page and of the iteration; ``None`` for all.
             segment: Which part of the table, 0-based; with ``total_segments``.
             total_segments: Number of parts, 1..1024; ``None`` for the whole table.
             sort_key_range_start: First sorting key, inclusive.
@@ -194,7 +195,7 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItems.
         """
-        response: Response = self._client._send(
+        response: Any = self._client._send(
             container,
             access_key,
             raise_for_status,
@@ -215,7 +216,25 @@ class Model(BaseModel):
             },
             output.GetItemsOutput,
         )
-        return response
+        if not isinstance(response, Response):
+            return response  # type: ignore[no-any-return]  # a batch queues the request itself
+        cursor = self.new_cursor(
+            container,
+            table_path,
+            table_name,
+            access_key,
+            raise_for_status,
+            attribute_names,
+            filter_expression,
+            marker,
+            sharding_key,
+            limit,
+            segment,
+            total_segments,
+            sort_key_range_start,
+            sort_key_range_end,
+        )
+        return ScanResponse(response, cursor)
 
     def delete(
         self,
