@@ -234,7 +234,9 @@ class ServerThread:
             address: str | tuple[str, int] = self.uds
         else:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            # The protocol is named because asyncio sets TCP_NODELAY on no other socket, and replies
+            # would wait 40 ms for a delayed ACK.
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             address = (self.host, self.port)
         try:
