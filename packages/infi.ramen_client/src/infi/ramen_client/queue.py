@@ -113,9 +113,7 @@ class DefaultQueue(Queue):
         Raises:
             QueueError: It could not be stored.
         """
-        self.disk.push(
-            (category, data_type, data_version, reqid_text(reqid) or new_reqid(), data)
-        )
+        self.disk.push((category, data_type, data_version, reqid_text(reqid) or new_reqid(), data))
 
     def peek(self) -> sqlite3.Row | None:
         """Return the oldest message, ``None`` when there is none.

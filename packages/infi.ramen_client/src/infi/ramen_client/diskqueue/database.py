@@ -228,9 +228,7 @@ class Database:
 
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that the file is not (or no longer) a sound database."""
-    return isinstance(error, sqlite3.DatabaseError) and any(
-        text in str(error) for text in _DAMAGE
-    )
+    return isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in _DAMAGE)
 
 
 def is_full(error: BaseException) -> bool:

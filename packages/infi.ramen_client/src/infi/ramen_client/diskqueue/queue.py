@@ -136,9 +136,7 @@ class DiskQueue:
         """Store one message soon; the future ends when :meth:`push` would return, or with its error."""
         future = self._commits.submit_nowait((row,))
         size = len(row[4])
-        future.add_done_callback(
-            lambda done: None if done.exception() else self._after_push(size)
-        )
+        future.add_done_callback(lambda done: None if done.exception() else self._after_push(size))
         return future
 
     def _write(self, rows: Sequence[StoredRow]) -> None:
@@ -175,9 +173,7 @@ class DiskQueue:
         if not altered:
             for start in range(0, len(rows), ROWS_PER_INSERT):
                 chunk = rows[start : start + ROWS_PER_INSERT]
-                connection.execute(
-                    _INSERTS[len(chunk)], [value for row in chunk for value in row]
-                )
+                connection.execute(_INSERTS[len(chunk)], [value for row in chunk for value in row])
             return
         for row in rows:
             number = connection.execute(_INSERTS[1], row).lastrowid
