@@ -1,0 +1,1 @@
+"""The asyncio side of the transport: the same names and options as the synchronous one."""

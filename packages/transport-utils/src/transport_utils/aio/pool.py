@@ -1,0 +1,298 @@
+"""Keeps asyncio connections to one endpoint open and lends them out; belongs to one event loop.
+
+Used by the asynchronous native backend and batch. The counterpart of :mod:`transport_utils.pool`: leases take the most
+recently used connection in constant time, waiters are served in order, a cancelled waiter or opener gives its place
+back. Time limits cost no timer per request: each connection and each pool keeps one timer that looks at the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import math
+import os
+import ssl
+import time
+
+from transport_utils.aio.connection import AsyncConnection
+from transport_utils.deadline import Deadline, Timeout
+from transport_utils.endpoint import Endpoint
+from transport_utils.errors import (
+    ConnectError,
+    ConnectTimeout,
+    DnsError,
+    PoolTimeout,
+    TotalTimeout,
+    TransportClosed,
+)
+
+__all__ = ["AsyncConnectionPool"]
+
+
+class AsyncConnectionPool:
+    """The connections of one event loop to one endpoint.
+
+    Args:
+        endpoint: Gives ``max_connections`` (a hard limit), ``max_idle_s`` and ``max_age_s``.
+        loop: The running loop.
+    """
+
+    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+        self.endpoint = endpoint
+        self.base_url = endpoint.base_url
+        self.loop = loop
+        self.closed = False
+        self._pid = os.getpid()
+        self._max_idle_s = math.inf if endpoint.max_idle_s is None else endpoint.max_idle_s
+        self._max_age_s = math.inf if endpoint.max_age_s is None else endpoint.max_age_s
+        self._idle: collections.deque[AsyncConnection] = collections.deque()
+        self._open: set[AsyncConnection] = set()
+        self._reserved = 0
+        self._waiters: collections.deque[asyncio.Future[AsyncConnection | None]] = (
+            collections.deque()
+        )
+        self._drained: asyncio.Event | None = None
+
+    @property
+    def open_count(self) -> int:
+        """Connections that are open or being opened, at most ``max_connections``."""
+        return self._reserved
+
+    @property
+    def idle_count(self) -> int:
+        """Open connections that nobody uses."""
+        return len(self._idle)
+
+    def usable_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether the pool belongs to this loop and this process."""
+        return loop is self.loop and os.getpid() == self._pid
+
+    def take_idle(self, now: float) -> AsyncConnection | None:
+        """Return an idle connection that is fit for use, or ``None``."""
+        while self._idle:
+            connection = self._idle.pop()
+            if (
+                not connection.lost
+                and now - connection.idle_since < self._max_idle_s
+                and now - connection.opened_at < self._max_age_s
+            ):
+                return connection
+            self.discard(connection)
+        return None
+
+    async def lease(self, timeout: Timeout, deadline: Deadline, now: float) -> AsyncConnection:
+        """Return a connection, waiting for or opening one if none is idle.
+
+        Raises:
+            PoolTimeout: All connections stayed busy.
+            TotalTimeout: The deadline came first.
+            TransportClosed: The pool is closed.
+            ConnectError: As :func:`transport_utils.sockets.dial`, like ConnectTimeout, DnsError and TlsError.
+        """
+        if self.closed:
+            raise self._closed_error()
+        while self._reserved >= self.endpoint.max_connections:
+            waited = await self._wait(timeout, deadline, now)
+            if waited is None:
+                break
+            if not waited.lost:
+                return waited
+            self.discard(waited)
+        else:
+            self._reserved += 1
+        return await self._dial(timeout, deadline)
+
+    async def _wait(
+        self, timeout: Timeout, deadline: Deadline, now: float
+    ) -> AsyncConnection | None:
+        """Wait for a connection, or for the right to open one (``None``)."""
+        waiter: asyncio.Future[AsyncConnection | None] = self.loop.create_future()
+        self._waiters.append(waiter)
+        limit_s = deadline.bound(timeout.pool, now)
+        timer = None if limit_s is None else self.loop.call_later(limit_s, _expire, waiter)
+        try:
+            return await waiter
+        except TimeoutError as error:
+            spent = time.monotonic() - now
+            kind = TotalTimeout if deadline.expired(time.monotonic()) else PoolTimeout
+            raise kind(
+                f"all {self.endpoint.max_connections} connections to {self.base_url} stayed busy for {spent:.1f} s; "
+                "raise max_connections, or send less at once",
+                node=self.base_url,
+            ) from error
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                # Served and cancelled in the same turn: pass the place on.
+                self._pass_on(waiter.result())
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _pass_on(self, connection: AsyncConnection | None) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        if connection is None:
+            self._reserved -= 1
+        else:
+            self._idle.append(connection)
+
+    async def _dial(self, timeout: Timeout, deadline: Deadline) -> AsyncConnection:
+        where = self.base_url
+        started = time.monotonic()
+        limit_s = deadline.bound(timeout.connect, started)
+        try:
+            connection = await asyncio.wait_for(self._open_transport(), limit_s)
+        except BaseException as cause:
+            self._pass_on(None)
+            now = time.monotonic()
+            if isinstance(cause, (TimeoutError, asyncio.TimeoutError)) and not isinstance(
+                cause, ConnectTimeout
+            ):
+                if deadline.expired(now):
+                    raise TotalTimeout(
+                        f"no time left while connecting to {where}", node=where
+                    ) from cause
+                raise ConnectTimeout(
+                    f"connection to {where} did not open in {now - started:.1f} s", node=where
+                ) from cause
+            if isinstance(cause, ssl.SSLError):
+                from transport_utils.tls import tls_error
+
+                raise tls_error(cause, where) from cause
+            if isinstance(cause, OSError) and not isinstance(cause, ConnectError):
+                import socket
+
+                if isinstance(cause, socket.gaierror):
+                    raise DnsError(
+                        f"host {self.endpoint.host!r} does not resolve: {cause}; check the name",
+                        node=where,
+                    ) from cause
+                raise ConnectError(f"cannot connect to {where}: {cause}", node=where) from cause
+            raise
+        if self.closed:
+            connection.abort()
+            self._reserved -= 1
+            raise self._closed_error()
+        self._open.add(connection)
+        return connection
+
+    async def _open_transport(self) -> AsyncConnection:
+        import socket
+
+        endpoint = self.endpoint
+        context = None
+        if endpoint.scheme == "https":
+            from transport_utils.tls import context_for
+
+            context = context_for(endpoint)
+        make = AsyncConnection
+        if endpoint.uds is not None:
+            transport, connection = await self.loop.create_unix_connection(
+                lambda: make(self.loop), endpoint.uds, ssl=context, server_hostname=_name(endpoint)
+            )
+        else:
+            transport, connection = await self.loop.create_connection(
+                lambda: make(self.loop),
+                endpoint.host,
+                endpoint.port,
+                ssl=context,
+                server_hostname=_name(endpoint),
+                happy_eyeballs_delay=0.25,
+            )
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, option, value in endpoint.socket_options:
+                sock.setsockopt(level, option, value)
+        if context is not None:
+            from transport_utils.tls import check_pins
+
+            try:
+                check_pins(transport.get_extra_info("ssl_object"), endpoint)
+            except BaseException:
+                transport.abort()
+                raise
+        return connection
+
+    def release(self, connection: AsyncConnection) -> None:
+        """Give back a connection that is ready for another request."""
+        if self.closed or connection.lost:
+            self.discard(connection)
+            return
+        connection.idle_since = now = time.monotonic()
+        if self._waiters:
+            self._pass_on(connection)
+            return
+        idle = self._idle
+        idle.append(connection)
+        if len(idle) > 1 and now - idle[0].idle_since > self._max_idle_s:
+            self.discard(idle.popleft())
+
+    def discard(self, connection: AsyncConnection) -> None:
+        """Close a leased connection and make room for another."""
+        connection.abort()
+        if connection in self._open:
+            self._open.remove(connection)
+            self._pass_on(None)
+            if not self._open and self._drained is not None:
+                self._drained.set()
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Close all connections; idempotent. Whoever waits or is in the middle of an exchange gets an error.
+
+        Args:
+            drain_s: How long exchanges in progress may go on, seconds.
+        """
+        self._stop()
+        if self._open and drain_s > 0:
+            self._drained = asyncio.Event()
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), drain_s)
+        self.close_now()
+        # Transports close in the next turn of the loop.
+        await asyncio.sleep(0)
+
+    def close_now(self) -> None:
+        """Close all connections without waiting; exchanges in progress get an error."""
+        self._stop()
+        for connection in list(self._open):
+            connection.abort(self._closed_error())
+
+    def _stop(self) -> None:
+        self.closed = True
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(self._closed_error())
+        while self._idle:
+            self.discard(self._idle.pop())
+
+    def abandon(self) -> None:
+        """Drop the connections of a loop that is gone, or of a parent process, without a word on the wire."""
+        self.closed = True
+        for connection in (*self._open, *self._idle):
+            connection.drop()
+        self._open.clear()
+        self._idle.clear()
+
+    def _closed_error(self) -> TransportClosed:
+        return TransportClosed(
+            f"the connections to {self.base_url} have been closed", node=self.base_url
+        )
+
+
+def _name(endpoint: Endpoint) -> str | None:
+    if endpoint.scheme != "https":
+        return None
+    from transport_utils.tls import server_name
+
+    return server_name(endpoint)
+
+
+def _expire(waiter: asyncio.Future[AsyncConnection | None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

@@ -1,1 +1,0 @@
-"""The asyncio client: :mod:`v3io.aio.dataplane`."""

@@ -1,1 +1,0 @@
-"""Old import path ``v3io.common``; see :mod:`v3io.common.helpers`."""
