@@ -20,6 +20,9 @@ from transport_utils.selectors import Selector, make_selector
 
 __all__ = ["Node", "NodePool"]
 
+_OK = Outcome.OK
+"""Looked up once: reading a member from its class takes longer than all else a success costs here."""
+
 
 class Node:
     """One endpoint in a pool.
@@ -172,7 +175,7 @@ class NodePool:
         Returns:
             What changed for the node, if anything.
         """
-        if not self._counts and outcome is Outcome.OK and not node.health.troubled:
+        if outcome is _OK and not node.health.troubled and not self._counts:
             return None
         with self._lock:
             if self._counts:
