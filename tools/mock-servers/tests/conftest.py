@@ -1,1 +1,7 @@
+"""The tests of the mock servers; plain modules beside them (``loudml_client``) are importable."""
+
+import pathlib
+import sys
+
 pytest_plugins = ["pytester"]
+sys.path.append(str(pathlib.Path(__file__).parent))

@@ -12,7 +12,11 @@ from mock_servers._version import __version__
 
 __all__ = ["SERVERS", "main"]
 
-SERVERS: Mapping[str, str] = {}
+SERVERS: Mapping[str, str] = {
+    "loudml": "Loud ML 1.6: models, jobs, buckets on one or several nodes",
+    "v3io": "Iguazio web API: objects, key-value tables, streams",
+    "yagna": "a local Golem: daemon, providers with real processes, VPN, image registry",
+}
 """Sub-command name -> one-line help, for the servers that exist."""
 
 

@@ -103,6 +103,9 @@ class Controlled:
         started = time.perf_counter()
 
         def record() -> None:
+            # Called before the client can have read the whole reply, so that it finds its own record.
+            if exchange.number:
+                return
             exchange.duration_s = time.perf_counter() - started
             self.traffic.add(exchange)
 
@@ -118,22 +121,23 @@ class Controlled:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 exchange.response_headers = decoded_headers(message.get("headers", ()))
+                if _ends_with_its_head(exchange):
+                    record()
             elif message["type"] == "http.response.body":
                 body = message.get("body", b"")
                 exchange.response_body += body[: limit - len(exchange.response_body)]
                 exchange.response_size += len(body)
                 if not message.get("more_body"):
-                    record()  # before the client can read the reply, so that it finds its own record
+                    record()
             await send(message)
 
         try:
             if fault is None:
                 await self.app(scope, recorded_receive, recorded_send)
             else:
-                await _strike(fault, self.app, scope, recorded_receive, recorded_send)
+                await _strike(fault, self.app, scope, recorded_receive, recorded_send, record)
         finally:
-            if not exchange.number:
-                record()
+            record()
 
     async def _list_faults(self, request: Request) -> Response:
         return JSONResponse(self.faults.shown())
@@ -179,56 +183,63 @@ class Controlled:
         return Response(status_code=204)
 
 
-async def _strike(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Carry out one fault on one request."""
+def _ends_with_its_head(exchange: Exchange) -> bool:
+    """Whether the client takes the reply for complete as soon as it has the head."""
+    return (
+        exchange.method == "HEAD"
+        or exchange.status in (204, 304)
+        or ("content-length", "0") in exchange.response_headers
+    )
+
+
+async def _strike(
+    fault: Fault,
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    record: Callable[[], None],
+) -> None:
+    """Carry out one fault on one request; ``record`` is called before the connection is ended."""
+    applies = fault.apply or fault.action == "truncate"
     if fault.delay_s and not fault.apply:
         await asyncio.sleep(fault.delay_s)
     if fault.action == "delay" and not fault.apply:
         await app(scope, receive, send)
-    elif fault.action == "truncate":
-        await _truncated(fault, app, scope, receive, send)
+        return
+    reply: list[Message] = []
+    if applies:
+        await app(scope, receive, _collector(reply))
     else:
-        reply: list[Message] = []
-        if fault.apply:
-            await app(scope, receive, _collector(reply))
-            await asyncio.sleep(fault.delay_s)
-        else:
-            await _read_body(receive)
-        await _end(fault, scope, receive, send, reply)
-
-
-async def _end(
-    fault: Fault, scope: Scope, receive: Receive, send: Send, reply: list[Message]
-) -> None:
+        await _read_body(receive)
+    if fault.delay_s and fault.apply:
+        await asyncio.sleep(fault.delay_s)
     if fault.action == "delay":
         for message in reply:
             await send(message)
     elif fault.action == "status":
-        headers = [(name.encode(), value.encode()) for name, value in fault.headers.items()]
-        body = fault.body.encode()
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": fault.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _send_status(fault, send)
     else:
+        if fault.action == "truncate":
+            body = b"".join(message.get("body", b"") for message in reply[1:])
+            half = body[: len(body) // 2]
+            await send(reply[0])
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        record()
         if fault.action == "reset":
             reset_transport(_transport(scope))
-        elif fault.action == "drop":
+        elif fault.action != "hang":
             _transport(scope).close()
-        await _until_disconnected(receive)
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
-async def _truncated(
-    fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-) -> None:
-    reply: list[Message] = []
-    await app(scope, receive, _collector(reply))
-    if fault.apply:
-        await asyncio.sleep(fault.delay_s)
-    body = b"".join(message.get("body", b"") for message in reply[1:])
-    await send(reply[0])
-    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-    _transport(scope).close()
-    await _until_disconnected(receive)
+async def _send_status(fault: Fault, send: Send) -> None:
+    headers = [(name.encode(), value.encode()) for name, value in fault.headers.items()]
+    body = fault.body.encode()
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": fault.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _collector(reply: list[Message]) -> Send:
@@ -250,9 +261,4 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 async def _read_body(receive: Receive) -> None:
     while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-        pass
-
-
-async def _until_disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
         pass

@@ -8,7 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 
-__all__ = ["no_leaks"]
+from mock_servers.loudml.fixtures import loudml_cluster, loudml_server, make_loudml_server
+from mock_servers.v3io.fixtures import v3io_server
+from mock_servers.yagna.fixtures import make_yagna, yagna
+
+__all__ = [
+    "loudml_cluster",
+    "loudml_server",
+    "make_loudml_server",
+    "make_yagna",
+    "no_leaks",
+    "v3io_server",
+    "yagna",
+]
 
 
 @pytest.fixture

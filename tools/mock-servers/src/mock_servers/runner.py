@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+    from uvicorn._types import ASGISendEvent
 
 __all__ = ["TRANSPORT_EXTENSION", "ServerThread", "reset_transport"]
 
@@ -54,6 +56,15 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {TRANSPORT_EXTENSION: {"transport": self.transport}}
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's websocket protocol that takes an HTTP answer for a complete handshake, and does not log it as error."""
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
 
 class _Server(uvicorn.Server):
@@ -123,6 +134,8 @@ class ServerThread:
         ssl_context: Serve TLS with this context.
         grace_s: How long :meth:`stop` lets running requests finish before it cancels them, seconds.
         keep_alive_s: Idle connections are closed by the server after this many seconds.
+        websocket_ping_s: Websockets are pinged this often, seconds, and closed when twice as long passes without an
+            answer.
     """
 
     def __init__(
@@ -136,6 +149,7 @@ class ServerThread:
         ssl_context: ssl.SSLContext | None = None,
         grace_s: float = 0.5,
         keep_alive_s: int = 75,
+        websocket_ping_s: float = 20.0,
     ) -> None:
         self.app = app
         self.host = host
@@ -145,6 +159,7 @@ class ServerThread:
         self.ssl_context = ssl_context
         self.grace_s = grace_s
         self.keep_alive_s = keep_alive_s
+        self.websocket_ping_s = websocket_ping_s
         self._thread: threading.Thread | None = None
         self._server: _Server | None = None
         self._failure: BaseException | None = None
@@ -182,6 +197,10 @@ class ServerThread:
             access_log=False,
             server_header=False,
             timeout_keep_alive=self.keep_alive_s,
+            ws=_WebSocket,
+            ws_ping_interval=self.websocket_ping_s,
+            ws_ping_timeout=2 * self.websocket_ping_s,
+            ws_per_message_deflate=False,
         )
         config.load()
         if self.ssl_context is not None:
@@ -215,7 +234,9 @@ class ServerThread:
             address: str | tuple[str, int] = self.uds
         else:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-            listener = socket.socket(family, socket.SOCK_STREAM)
+            # The protocol is named because asyncio sets TCP_NODELAY on no other socket, and replies
+            # would wait 40 ms for a delayed ACK.
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             address = (self.host, self.port)
         try:

@@ -1,0 +1,3 @@
+"""Version of the infi.ramen_client distribution."""
+
+__version__ = "1.41.0"

@@ -1,0 +1,262 @@
+"""The open database of one queue object: connection, write-ahead log, and what can happen to them.
+
+A commit leaves its pages in the log unsynced; :meth:`Database.sync` makes them durable by one ``fdatasync`` of the log,
+outside of every lock, so that the syncs of several threads and processes overlap. SQLite itself syncs the log before
+a checkpoint copies from it and the database before the log is used anew, so at any moment a synced commit is in a
+synced log or in a synced database.
+
+The log is extended by written zeros, 256 KiB at a time up to 4 MiB, because appending to a file costs a journal
+commit of the file system with every sync; SQLite stops reading a log at the first frame that is not valid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import resource
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from infi.ramen_client.diskqueue import salvage, schema
+from infi.ramen_client.diskqueue.files import QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.turn import Turn
+from infi.ramen_client.errors import QueueBusy, QueueError, QueueFull
+
+__all__ = ["Database", "is_damage", "is_full", "translated"]
+
+logger = logging.getLogger("ramen_client")
+
+WAL_STEP = 256 * 1024
+WAL_SIZE = 4 * 1024 * 1024
+IDENTITY_CHECK_S = 1.0
+
+_DAMAGE = ("malformed", "file is not a database", "file is encrypted")
+
+
+class Database:
+    """Connection of one queue object, opened on first use and again when the file has been replaced.
+
+    Thread-safety: ``lock`` must be held around the connection's use; :meth:`sync` needs no lock.
+
+    Args:
+        files: The queue.
+        turn: Turn of the writers, for set-up.
+        lock: Held by the caller around every use of the connection.
+        busy_timeout_s: How long SQLite waits for a foreign writer.
+        on_event: Called with the name and the facts of what happened to the files.
+    """
+
+    def __init__(
+        self,
+        files: QueueFiles,
+        turn: Turn,
+        lock: threading.RLock,
+        *,
+        busy_timeout_s: float,
+        on_event: Callable[..., None],
+    ) -> None:
+        self._files = files
+        self._turn = turn
+        self._lock = lock
+        self._busy_timeout_s = busy_timeout_s
+        self._on_event = on_event
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._checked_at = 0.0
+        self._wal = -1
+        self._wal_size = 0
+
+    def connection(self) -> sqlite3.Connection:
+        """Return the open connection; once a second also check that the file is still the one on the path.
+
+        Raises:
+            QueueError: It cannot be opened, set up or salvaged.
+        """
+        now = time.monotonic()
+        if self._connection is not None:
+            if now - self._checked_at < IDENTITY_CHECK_S:
+                return self._connection
+            self._checked_at = now
+            if not self.is_replaced():
+                return self._connection
+            self.reopen()
+        for _ in range(4):
+            try:
+                opened = self._open()
+            except sqlite3.Error as cause:
+                if not is_damage(cause):
+                    raise translated(cause, self._files, "open") from cause
+                self.salvage(cause)
+            except OSError as cause:
+                raise translated(cause, self._files, "open") from cause
+            else:
+                if opened is not None:
+                    self._checked_at = now
+                    return opened
+        raise QueueError(
+            errno.EBUSY, "the queue's files are being replaced all the time", self._files.database
+        )
+
+    def _open(self) -> sqlite3.Connection | None:
+        files = self._files
+        if files.identity() is None:
+            files.make_directory()
+            with self._turn.taken():
+                if files.identity() is None:
+                    if os.path.exists(files.wal):
+                        kept = salvage.set_apart(files)
+                        self._on_event("damage", error="log without its database", kept=kept)
+                    schema.create_database(files)
+        identity = files.identity()
+        connection = schema.connect(files.database, timeout_s=self._busy_timeout_s)
+        try:
+            if not schema.is_set_up(connection):
+                with self._turn.taken():
+                    schema.set_up(connection)
+            salvage.quick_check(connection)
+            wal = os.open(files.wal, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            connection.close()
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        sync_directory(files.directory)
+        if identity is None or files.identity() != identity:
+            connection.close()
+            os.close(wal)
+            return None
+        self._connection, self._identity, self._wal = connection, identity, wal
+        self._wal_size = 0
+        return connection
+
+    def is_replaced(self) -> bool:
+        """Whether the path leads to another file than the open one, or to none."""
+        return self._connection is not None and self._files.identity() != self._identity
+
+    def reopen(self) -> None:
+        """Close a database that is no longer on its path; the next use opens the right one, creating it if need be."""
+        self._on_event("replaced", path=self._files.database)
+        logger.warning(
+            "The queue %s was removed or replaced; opening it anew", self._files.database
+        )
+        self.close()
+
+    def salvage(self, cause: BaseException) -> None:
+        """Move a damaged database away and put what is readable of it into a new one.
+
+        Raises:
+            QueueError: The files cannot be moved or written.
+        """
+        self.close()
+        try:
+            with self._turn.taken():
+                report = salvage.salvage(self._files, busy_timeout_s=self._busy_timeout_s)
+        except (sqlite3.Error, OSError) as error:
+            raise translated(error, self._files, "salvage") from error
+        if report is not None:
+            logger.error(
+                "The queue %s is damaged (%s): %d messages saved, the damaged files are in %s",
+                self._files.database,
+                cause,
+                report.saved,
+                report.kept,
+            )
+            self._on_event("damage", error=str(cause), saved=report.saved, kept=report.kept)
+
+    def sync(self) -> None:
+        """Make every commit made so far by this object durable.
+
+        Raises:
+            QueueError: The system could not write; whether the last messages will survive is unknown.
+        """
+        wal = self._wal
+        if wal < 0:
+            return
+        try:
+            os.fdatasync(wal)
+        except OSError as cause:
+            if cause.errno == errno.EBADF:  # closed meanwhile: closing synced it
+                return
+            raise QueueError(
+                cause.errno,
+                f"{cause.strerror} while syncing: the message is stored, but may not survive a power failure",
+                self._files.wal,
+            ) from cause
+
+    def grow_log(self) -> None:
+        """Extend the log by one step when SQLite has reached its end; call it with the turn and the lock held."""
+        if self._connection is None or self._wal_size >= WAL_SIZE:
+            return
+        size = os.fstat(self._wal).st_size
+        if size <= self._wal_size:
+            return
+        if size < WAL_SIZE:
+            self._connection.execute("BEGIN IMMEDIATE")  # nobody else may be appending
+            try:
+                size = os.fstat(self._wal).st_size
+                with contextlib.suppress(OSError):  # no room: go on without
+                    size += os.pwrite(self._wal, bytes(WAL_STEP), size)
+            finally:
+                self._connection.execute("ROLLBACK")
+        self._wal_size = size
+
+    def close(self) -> None:
+        """Close the connection; SQLite then moves the log into the database if nobody else has it open."""
+        connection, self._connection = self._connection, None
+        wal, self._wal = self._wal, -1
+        if wal >= 0:
+            os.close(wal)
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def forget(self) -> None:
+        """Let go of a connection inherited through a fork without closing it, which SQLite forbids in the child."""
+        if self._connection is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # never to be finalized
+            self._connection = None
+        if self._wal >= 0:
+            os.close(self._wal)
+            self._wal = -1
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite says that the file is not (or no longer) a sound database."""
+    return isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in _DAMAGE)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that there is no room: full disk, quota, or the process's file size limit."""
+    if isinstance(error, sqlite3.Error):
+        limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+        return "disk is full" in str(error) or (limited and "disk I/O error" in str(error))
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    )
+
+
+def translated(error: Exception, files: QueueFiles, doing: str) -> QueueError:
+    """Return the error of this package for one of SQLite or of the system."""
+    if isinstance(error, QueueError):
+        return error
+    what = f"cannot {doing} the queue"
+    if is_full(error):
+        return QueueFull(
+            errno.ENOSPC,
+            f"{what}: no room ({error}); free some, or lower max_queue_size",
+            files.database,
+        )
+    if "locked" in str(error) or "busy" in str(error):
+        return QueueBusy(
+            f"{what} {files.database}: {error}; another program keeps it locked, nothing was stored"
+        )
+    code = (error.errno if isinstance(error, OSError) else None) or errno.EIO
+    return QueueError(code, f"{what}: {error}", files.database)

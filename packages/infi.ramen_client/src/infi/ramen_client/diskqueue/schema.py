@@ -1,0 +1,190 @@
+"""Tables of the queue's database and the one way to open it.
+
+``queue`` and its columns are those of 1.40, which may read and write the same file at any time. Beside it stand
+``ramen_counters``, one row kept up to date by triggers so that foreign writers are counted too, and ``ramen_versions``,
+which remembers a ``data_version`` such as ``008`` that the integer column of 1.40 would turn into ``8``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import sqlite3
+from typing import Any
+
+from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles, sync_directory
+
+__all__ = [
+    "COUNTERS",
+    "connect",
+    "create_database",
+    "is_altered_by_column",
+    "is_set_up",
+    "recount",
+    "set_up",
+]
+
+COUNTERS = (
+    "rows",
+    "bytes",
+    "pushed",
+    "removed",
+    "accepted",
+    "dropped",
+    "dead",
+    "trimmed",
+    "salvaged",
+)
+"""Columns of ``ramen_counters``: what is in the queue now, then totals since the database was created."""
+
+_QUEUE = (
+    "CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY AUTOINCREMENT, "
+    "ts TIMESTAMP DEFAULT CURRENT_TIMESTAMP, category TEXT NOT NULL, data_type TEXT NOT NULL, "
+    "data_version INTEGER NOT NULL, reqid TEXT, data BLOB NOT NULL)"
+)
+_SIDE_TABLES = (
+    "CREATE TABLE IF NOT EXISTS ramen_versions (id INTEGER PRIMARY KEY, data_version TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ramen_counters (one INTEGER PRIMARY KEY CHECK (one = 1), "
+    + ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in COUNTERS)
+    + ")",
+    "CREATE TRIGGER IF NOT EXISTS ramen_pushed AFTER INSERT ON queue BEGIN "
+    "UPDATE ramen_counters SET rows = rows + 1, bytes = bytes + length(NEW.data), pushed = pushed + 1; END",
+    "CREATE TRIGGER IF NOT EXISTS ramen_removed AFTER DELETE ON queue BEGIN "
+    "UPDATE ramen_counters SET rows = rows - 1, bytes = bytes - length(OLD.data), removed = removed + 1; END",
+    "CREATE TRIGGER IF NOT EXISTS ramen_version_removed AFTER DELETE ON queue "
+    "WHEN typeof(OLD.data_version) <> 'text' BEGIN DELETE FROM ramen_versions WHERE id = OLD.id; END",
+)
+_NAMES = frozenset(
+    {
+        "queue",
+        "ramen_versions",
+        "ramen_counters",
+        "ramen_pushed",
+        "ramen_removed",
+        "ramen_version_removed",
+    }
+)
+_COUNT = (
+    "INSERT OR REPLACE INTO ramen_counters (one, rows, bytes, pushed) "
+    "SELECT 1, count(*), coalesce(sum(length(data)), 0), count(*) FROM queue"
+)
+_NUMERIC = re.compile(r"-?\d+(?:[eE]-?\d+)?", re.ASCII)
+
+
+def connect(path: str, *, timeout_s: float) -> sqlite3.Connection:
+    """Open a database in write-ahead mode; it may be used from any thread, one at a time.
+
+    ``synchronous`` is NORMAL: SQLite then syncs around checkpoints, and a commit becomes durable by the sync of the
+    log that :class:`~infi.ramen_client.diskqueue.database.Database` makes outside of every lock.
+
+    Args:
+        path: The database, which must exist.
+        timeout_s: How long SQLite waits for a foreign writer.
+
+    Raises:
+        sqlite3.Error: It cannot be opened or is no database.
+    """
+    connection = sqlite3.connect(
+        f"file:{_quoted(path)}?mode=rw",
+        timeout=timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=True,
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA journal_size_limit = 8388608")
+        connection.row_factory = sqlite3.Row
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def create_database(files: QueueFiles) -> None:
+    """Put a complete, empty database in place, if none is there; call it in the writers' turn.
+
+    It is built under another name and linked into place, so that nobody, 1.40 included, ever sees half of it, and
+    a kill leaves nothing but a spare file.
+
+    Raises:
+        OSError: A file cannot be written.
+        sqlite3.Error: The same, from SQLite.
+    """
+    spare = f"{files.database}.{os.getpid()}.{secrets.token_hex(4)}.new"
+    os.close(os.open(spare, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
+    try:
+        with contextlib.closing(sqlite3.connect(spare, isolation_level=None)) as connection:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("BEGIN IMMEDIATE")
+            _create_tables(connection)
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        fd = os.open(spare, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        with contextlib.suppress(FileExistsError):
+            os.link(spare, files.database)
+        sync_directory(files.directory)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(spare + suffix)
+
+
+def is_set_up(connection: sqlite3.Connection) -> bool:
+    """Whether every table and trigger is there."""
+    found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    return found >= _NAMES
+
+
+def set_up(connection: sqlite3.Connection) -> None:
+    """Add what is missing to a database of 1.40 (or one it left half created); counts its rows once.
+
+    Raises:
+        sqlite3.Error: The database cannot be written.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _create_tables(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Set ``rows`` and ``bytes`` from the table itself; totals stay. For ``doctor``."""
+    connection.execute(
+        "UPDATE ramen_counters SET (rows, bytes) = "
+        "(SELECT count(*), coalesce(sum(length(data)), 0) FROM queue)"
+    )
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    present = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    connection.execute(_QUEUE)
+    for statement in _SIDE_TABLES:
+        connection.execute(statement)
+    counted = "ramen_counters" in present and {"ramen_pushed", "ramen_removed"} <= present
+    if not counted or connection.execute("SELECT 1 FROM ramen_counters").fetchone() is None:
+        connection.execute(_COUNT)
+
+
+def is_altered_by_column(data_version: Any) -> bool:
+    """Whether the integer column would give ``data_version`` back as something else (``008``, ``1e2``, ``-0``)."""
+    text = str(data_version)
+    if _NUMERIC.fullmatch(text) is None:
+        return False
+    return "e" in text or "E" in text or str(int(text)) != text or abs(int(text)) >= 2**63

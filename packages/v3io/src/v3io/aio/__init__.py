@@ -1,0 +1,1 @@
+"""The asyncio client: :mod:`v3io.aio.dataplane`."""

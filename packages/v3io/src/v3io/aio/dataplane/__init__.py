@@ -1,0 +1,6 @@
+"""The asyncio data-plane client."""
+
+from v3io.aio.dataplane.client import Client
+from v3io.dataplane.transport import RaiseForStatus
+
+__all__ = ["Client", "RaiseForStatus"]

@@ -1,0 +1,191 @@
+"""Typed attributes of key-value items: Python values to the platform's JSON and back.
+
+Called by the request encoders and the output classes. Source: v3io 0.7.2's attribute encoding, section 4.1 of its
+documentation of types; what it refused stays refused with the same exception, what it mis-encoded is fixed.
+
+=====================  ==========================================================
+Python                 wire
+=====================  ==========================================================
+``str``                ``{"S": text}``, at most 61199 bytes of UTF-8
+``int``, ``float``     ``{"N": "text"}``; NaN is refused
+``bytes``              ``{"B": base64}``; also ``bytearray``
+``bool``               ``{"BOOL": true}``
+``list``, ``array``    ``{"B": base64 of an array blob}``
+``datetime``           ``{"TS": "seconds:nanoseconds"}``
+``Decimal``            ``{"N": "text"}``; the platform keeps 16 digits
+numpy scalar           as the Python value
+numpy array, 1-D       array blob, int64 or double
+=====================  ==========================================================
+
+``None`` is refused: the platform has no null, leave the attribute out. Subclasses (``IntEnum``, ``str`` subclasses ...)
+are stored as their base. Further types are taught by :func:`register`.
+"""
+
+import array
+import base64
+import binascii
+import datetime
+import decimal
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from v3io.dataplane import kv_array, kv_timestamp
+
+__all__ = ["MAX_STRING_BYTES", "Encoder", "decode", "encode", "register"]
+
+MAX_STRING_BYTES = 61199
+"""Longest string attribute, bytes of UTF-8."""
+
+Encoder: TypeAlias = Callable[[str, Any], dict[str, Any]]
+"""Takes the attribute's name and value, returns the one-key dict of the wire."""
+
+
+def _encode_str(name: str, value: str) -> dict[str, Any]:
+    if len(value) * 3 > MAX_STRING_BYTES:
+        size = len(value.encode("utf-8", "surrogatepass"))
+        if size > MAX_STRING_BYTES:
+            raise AttributeError(
+                f"Attribute {name} is too long({size} bytes) when max is {MAX_STRING_BYTES} bytes"
+            )
+    return {"S": value}
+
+
+def _encode_int(_name: str, value: int) -> dict[str, Any]:
+    return {"N": str(value)}
+
+
+def _encode_float(name: str, value: float | decimal.Decimal) -> dict[str, Any]:
+    if value != value:
+        raise ValueError(
+            f"Attribute {name} is NaN, which the platform cannot store; leave it out instead"
+        )
+    return {"N": str(value)}
+
+
+def _encode_bytes(_name: str, value: bytes | bytearray) -> dict[str, Any]:
+    return {"B": binascii.b2a_base64(value, newline=False).decode("ascii")}
+
+
+def _encode_bool(_name: str, value: bool) -> dict[str, Any]:
+    return {"BOOL": value}
+
+
+def _encode_list(_name: str, value: list[Any]) -> dict[str, Any]:
+    return {"B": kv_array.encode_list(value).decode("ascii")}
+
+
+def _encode_array(_name: str, value: "array.array[Any]") -> dict[str, Any]:
+    return {"B": kv_array.encode_array(value, value.typecode).decode("ascii")}
+
+
+def _encode_datetime(_name: str, value: datetime.datetime) -> dict[str, Any]:
+    return {"TS": kv_timestamp.encode(value)}
+
+
+_encoders: dict[type, Encoder] = {
+    str: _encode_str,
+    int: _encode_int,
+    float: _encode_float,
+    bytes: _encode_bytes,
+    bytearray: _encode_bytes,
+    bool: _encode_bool,
+    list: _encode_list,
+    array.array: _encode_array,
+    datetime.datetime: _encode_datetime,
+    decimal.Decimal: _encode_float,
+}
+_BASES: tuple[type, ...] = (str, bytes, bytearray, list, datetime.datetime, float, int)
+
+
+def register(kind: type, encoder: Encoder) -> None:
+    """Teach the client a further attribute type, for the whole process.
+
+    Args:
+        kind: The exact class; subclasses are not covered.
+        encoder: Returns the wire form, for example ``{"S": ...}``.
+    """
+    _encoders[kind] = encoder
+
+
+def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return an item's attributes in the platform's JSON form, order kept.
+
+    Raises:
+        AttributeError: A value's type is not supported, or a string is longer than :data:`MAX_STRING_BYTES`.
+        ValueError: A float is NaN, or an array's typecode is not numeric.
+        struct.error: A list is not all integers or all floats.
+    """
+    encoded = {}
+    for name, value in attributes.items():
+        encoder = _encoders.get(type(value))
+        if encoder is None:
+            encoder = _encoder_of_base(name, value)
+        encoded[name] = encoder(name, value)
+    return encoded
+
+
+def _encoder_of_base(name: str, value: Any) -> Encoder:
+    if type(value).__module__ == "numpy":
+        return _encode_numpy
+    for base in _BASES:
+        if isinstance(value, base):
+            encoder = _encoders[base]
+            if base in (int, float, str):  # an enumeration prints its name, not its value
+                return lambda name, value: encoder(name, base(value))
+            return encoder
+    raise AttributeError(f"Attribute {name} has unsupported type {type(value)}")
+
+
+def _encode_numpy(name: str, value: Any) -> dict[str, Any]:
+    if value.ndim == 0:
+        return encode({name: value.item()})[name]
+    if value.ndim == 1 and value.dtype.kind in "iu":
+        return {"B": kv_array.encode_list(value.tolist()).decode("ascii")}
+    if value.ndim == 1 and value.dtype.kind == "f":
+        return {"B": kv_array.encode_array(array.array("d", value.tolist()), "d").decode("ascii")}
+    raise AttributeError(
+        f"Attribute {name} is a numpy array of {value.ndim} dimensions and type {value.dtype}; "
+        "the platform stores one dimension of integers or floats"
+    )
+
+
+def _decode_number(text: Any) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _decode_blob(text: str) -> bytes | list[int] | list[float]:
+    raw = base64.b64decode(text)
+    if raw.startswith(kv_array.ITEM_HEADER_MAGIC_AND_VERSION):
+        try:
+            return kv_array.decode(raw)
+        except ValueError:
+            return raw
+    return raw
+
+
+_decoders: dict[str, Callable[[Any], Any]] = {
+    "B": _decode_blob,
+    "N": _decode_number,
+    "S": str,
+    "TS": kv_timestamp.decode,
+}
+
+
+def decode(typed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return plain Python values of an item as the platform sent it, order kept.
+
+    ``N`` becomes int where it can, else float; ``B`` a list when it is an array blob, else bytes; ``TS`` an aware UTC
+    datetime; unknown types (``BOOL``, ``SS``, ...) come through as they are.
+
+    Raises:
+        ValueError: A number or timestamp cannot be read.
+    """
+    decoded = {}
+    for name, wire in typed.items():
+        for kind, value in wire.items():
+            decoder = _decoders.get(kind)
+            decoded[name] = value if decoder is None else decoder(value)
+    return decoded

@@ -1,0 +1,1 @@
+"""Old import path ``v3io.common``; see :mod:`v3io.common.helpers`."""

@@ -1,0 +1,14 @@
+"""The blocking data-plane client."""
+
+from v3io.dataplane import kv_array, output, response
+from v3io.dataplane.client import Client
+from v3io.dataplane.transport import RaiseForStatus, verifier
+
+__all__ = [
+    "Client",
+    "RaiseForStatus",
+    "kv_array",
+    "output",
+    "response",
+    "verifier",
+]

@@ -1,0 +1,153 @@
+"""Iterating over all items of a table, page after page.
+
+Returned by ``kv.new_cursor`` and ``new_items_cursor``; :class:`Pages` is the part without I/O that the asyncio cursor
+shares. Unlike 0.7.2 the ``marker`` argument is honoured, an empty page is not the end, and a marker that does not
+advance is an error instead of an endless loop.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from v3io.dataplane import output, request
+from v3io.dataplane.model import Sender
+from v3io.dataplane.response import Response
+from v3io.errors import HttpResponseError
+
+__all__ = ["Cursor", "Pages"]
+
+
+class Pages:
+    """Which page to ask for next, and the items of the last one; no I/O.
+
+    Args:
+        context: The client.
+        container_name: Container name or number.
+        access_key: Overrides the client's key; ``None`` uses it.
+        table_path: Directory of the table.
+        table_name: Appended to the path by the platform; ``None`` for none.
+        raise_for_status: Policy of every page's request.
+        attribute_names: List of names, or a str sent as it is.
+        filter_expression: Only items for which it holds.
+        marker: Where to start; afterwards the marker of the last page asked for.
+        sharding_key, segment, total_segments, sort_key_range_start, sort_key_range_end: As for ``kv.scan``.
+        limit: Most items of the whole iteration; ``None`` for all, 0 for none (no request is sent).
+
+    Not thread- or task-safe: one cursor belongs to one loop.
+    """
+
+    def __init__(
+        self,
+        context: Sender,
+        container_name: str,
+        access_key: str | None,
+        table_path: str,
+        table_name: str | None,
+        raise_for_status: Any = None,
+        attribute_names: str | Iterable[str] = "*",
+        filter_expression: str | None = None,
+        marker: str | None = None,
+        sharding_key: str | None = None,
+        limit: int | None = None,
+        segment: int | str | None = None,
+        total_segments: int | str | None = None,
+        sort_key_range_start: str | None = None,
+        sort_key_range_end: str | None = None,
+    ) -> None:
+        self._context = context
+        self.container_name = container_name
+        self.access_key = access_key
+        self.table_path = table_path
+        self.table_name = table_name
+        self.raise_for_status = raise_for_status
+        if not isinstance(attribute_names, str):
+            attribute_names = list(attribute_names)
+        self.attribute_names = attribute_names
+        self.filter_expression = filter_expression
+        self.marker = marker
+        self.sharding_key = sharding_key
+        self.limit = limit
+        self.segment = segment
+        self.total_segments = total_segments
+        self.sort_key_range_start = sort_key_range_start
+        self.sort_key_range_end = sort_key_range_end
+        self._items: deque[dict[str, Any]] = deque()
+        self._received = 0
+        self._finished = False
+
+    def _ended(self) -> bool:
+        return self._finished or (self.limit is not None and self._received >= self.limit)
+
+    def _send(self) -> Any:
+        limit = None if self.limit is None else self.limit - self._received
+        arguments = {
+            "path": self.table_path,
+            "table_name": self.table_name,
+            "attribute_names": self.attribute_names,
+            "filter_expression": self.filter_expression,
+            "marker": self.marker,
+            "sharding_key": self.sharding_key,
+            "limit": limit,
+            "segment": self.segment,
+            "total_segments": self.total_segments,
+            "sort_key_range_start": self.sort_key_range_start,
+            "sort_key_range_end": self.sort_key_range_end,
+        }
+        return self._context._send(
+            self.container_name,
+            self.access_key,
+            self.raise_for_status,
+            None,
+            request.encode_get_items,
+            arguments,
+            output.GetItemsOutput,
+        )
+
+    def _take(self, response: Response) -> None:
+        page = response.output
+        if page is None:
+            self._finished = True
+            return
+        room = len(page.items) if self.limit is None else self.limit - self._received
+        self._items.extend(page.items[:room])
+        self._received += len(page.items[:room])
+        if page.last or not page.next_marker:
+            self._finished = True
+        elif page.next_marker == self.marker and not page.items:
+            raise HttpResponseError(
+                f"scan of {self.table_path!r} does not advance: an empty page with the marker it was asked with",
+                response.status_code,
+            )
+        else:
+            self.marker = page.next_marker
+
+
+class Cursor(Pages):
+    """A blocking cursor; also an iterator."""
+
+    def next_item(self) -> dict[str, Any] | None:
+        """Return the next item, or ``None`` after the last.
+
+        Raises:
+            HttpResponseError: A page's request failed; calling again asks for that page again.
+        """
+        while not self._items and not self._ended():
+            self._take(self._send())
+        return self._items.popleft() if self._items else None
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return all items that are left.
+
+        Raises:
+            HttpResponseError: As for :meth:`next_item`.
+        """
+        return list(self)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        item = self.next_item()
+        if item is None:
+            raise StopIteration
+        return item

@@ -1,0 +1,356 @@
+"""Requests of the web API: one ``encode_*`` function per API, and the object that transports carry.
+
+An encoder takes the container and the API's own arguments and returns ``(method, path, query, function, headers,
+body)``: ``path`` unescaped, ``function`` the value of ``X-v3io-function`` or ``None``, ``body`` bytes, a dict (sent as
+JSON) or a stream. It checks its arguments, so that bad input is refused before anything is sent. Called by the models,
+the flat client methods and the batch, sync and async alike; the bytes are those of v3io 0.7.2.
+"""
+
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import orjson
+
+from v3io import attributes as typed
+from v3io.paths import encode_query, quote_path, url_join, with_trailing_slash
+
+__all__ = [
+    "MAX_RECORDS",
+    "Encoded",
+    "Request",
+    "encode_create_schema",
+    "encode_create_stream",
+    "encode_delete_item",
+    "encode_delete_object",
+    "encode_describe_stream",
+    "encode_get_container_contents",
+    "encode_get_containers",
+    "encode_get_item",
+    "encode_get_items",
+    "encode_get_object",
+    "encode_get_records",
+    "encode_head_object",
+    "encode_put_item",
+    "encode_put_object",
+    "encode_put_records",
+    "encode_seek_shard",
+    "encode_update_item",
+    "encode_update_stream",
+]
+
+Encoded: TypeAlias = (
+    "tuple[str, str, dict[str, str | int] | None, str | None, dict[str, str] | None, Any]"
+)
+Encoder: TypeAlias = Callable[..., Encoded]
+
+MAX_RECORDS = 1000
+"""Most records of one PutRecords call."""
+
+_OBJECT_TYPE = {"Content-Type": "application-octet-stream"}  # compat: as 0.7.2 spells it
+_SEEK_TYPES = ("SEQUENCE", "TIME", "EARLIEST", "LATEST")
+
+
+class Request:
+    """One encoded request, as transports and their test doubles see it.
+
+    Args:
+        container: Container name or number; ``None`` for calls about all containers.
+        access_key: Sent as ``X-v3io-session-key``; ``None`` sends none.
+        raise_for_status: The call's own policy; ``None`` leaves it to the caller of the transport.
+        encoder: One of the ``encode_*`` functions.
+        encoder_args: Keyword arguments of the encoder besides the container.
+        output: Class of the parsed answer; ``None`` when the API has none.
+
+    Attributes:
+        method, path (unescaped), query (dict or ``None``), headers (dict), body (bytes, stream or ``None``): As sent.
+        transport: Free for the transport that carries the request.
+    """
+
+    def __init__(
+        self,
+        container: str | None,
+        access_key: str | None,
+        raise_for_status: Any,
+        encoder: Encoder,
+        encoder_args: Mapping[str, Any],
+        output: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.container = container
+        self.access_key = access_key
+        self.raise_for_status = raise_for_status
+        self.encoder = encoder
+        self.encoder_args = encoder_args
+        self.output = output
+        method, path, query, function, own_headers, body = encoder(container, **encoder_args)
+        headers = {} if function is None else {"X-v3io-function": function}
+        if access_key:
+            headers["X-v3io-session-key"] = access_key
+        if own_headers:
+            headers.update(own_headers)
+        if isinstance(body, dict):
+            body = orjson.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.transport: Any = None
+
+    def encode_path(self) -> str:
+        """Return path and query percent-encoded, as they stand in the request line."""
+        path = quote_path(self.path)
+        return f"{path}?{encode_query(self.query)}" if self.query else path
+
+
+def encode_get_containers(_container: str | None) -> Encoded:
+    """List the containers of the tenant: ``GET /``."""
+    return "GET", "/", None, None, None, None
+
+
+def encode_get_container_contents(
+    container: str,
+    path: str,
+    get_all_attributes: bool | None,
+    directories_only: bool | None,
+    limit: int | None,
+    marker: str | None,
+) -> Encoded:
+    """List one directory: ``GET /<container>?prefix=``."""
+    query: dict[str, str | int] = {"prefix": path}
+    if get_all_attributes:
+        query["prefix-info"] = 1
+    if directories_only:
+        query["prefix-only"] = 1
+    if limit is not None:
+        query["max-keys"] = limit
+    if marker:
+        query["marker"] = marker
+    return "GET", url_join(container), query, None, None, None
+
+
+def encode_head_object(container: str, path: str) -> Encoded:
+    """Ask for an object's size and date."""
+    return "HEAD", url_join(container, path), None, None, None, None
+
+
+def encode_get_object(
+    container: str, path: str, offset: int | None, num_bytes: int | None
+) -> Encoded:
+    """Read an object, whole or a range of it."""
+    headers = None
+    if num_bytes:
+        start = offset or 0
+        headers = {"Range": f"bytes={start}-{start + num_bytes - 1}"}
+    elif offset:
+        headers = {"Range": f"bytes={offset}"}  # compat: without the dash, which the platform takes
+    return "GET", url_join(container, path), None, None, headers, None
+
+
+def encode_put_object(container: str, path: str, body: Any, append: bool | None) -> Encoded:
+    """Write an object, or append to it."""
+    if isinstance(body, str):
+        body = body.encode()
+    headers = {"Range": "-1"} if append else _OBJECT_TYPE
+    if append and isinstance(body, dict):
+        body = orjson.dumps(body)
+    return "PUT", url_join(container, path), None, None, headers, body
+
+
+def encode_delete_object(container: str, path: str) -> Encoded:
+    """Delete an object, an item or an empty directory."""
+    return "DELETE", url_join(container, path), None, None, None, None
+
+
+encode_delete_item = encode_delete_object
+
+
+def encode_put_item(
+    container: str, path: str, attributes: Mapping[str, Any], condition: str | None
+) -> Encoded:
+    """Replace an item: PutItem."""
+    body: dict[str, Any] = {"Item": typed.encode(attributes)}
+    if condition is not None:
+        body["ConditionExpression"] = str(condition)
+    return "PUT", url_join(container, path), None, "PutItem", None, body
+
+
+def encode_update_item(
+    container: str,
+    path: str,
+    attributes: Mapping[str, Any] | None,
+    expression: str | None,
+    condition: str | None,
+    update_mode: str | None,
+    alternate_expression: str | None,
+) -> Encoded:
+    """Merge attributes into an item (PutItem with UpdateMode), or run an expression on it (UpdateItem).
+
+    Raises:
+        RuntimeError: Neither attributes nor expression is given, or attributes together with an expression (0.7.2
+            dropped one of the two silently).
+    """
+    if expression is None and attributes is None:
+        raise RuntimeError("One of expression or attributes must be populated for update item")
+    body: dict[str, Any] = {"UpdateMode": update_mode or "CreateOrReplaceAttributes"}
+    if condition is not None:
+        body["ConditionExpression"] = str(condition)
+    if attributes is not None:
+        if expression is not None or alternate_expression is not None:
+            raise RuntimeError(
+                "update item takes attributes or an expression, not both: "
+                "send two updates, or set the attributes in the expression"
+            )
+        body["Item"] = typed.encode(attributes)
+        return "PUT", url_join(container, path), None, "PutItem", None, body
+    body["UpdateExpression"] = str(expression)
+    if alternate_expression is not None:
+        body["AlternateUpdateExpression"] = str(alternate_expression)
+    return "POST", url_join(container, path), None, "UpdateItem", None, body
+
+
+def _attributes_to_get(attribute_names: str | Iterable[str]) -> str:
+    return attribute_names if isinstance(attribute_names, str) else ",".join(attribute_names)
+
+
+def encode_get_item(container: str, path: str, attribute_names: str | Iterable[str]) -> Encoded:
+    """Read an item: GetItem."""
+    body = {"AttributesToGet": _attributes_to_get(attribute_names)}
+    return "PUT", url_join(container, path), None, "GetItem", None, body
+
+
+def encode_get_items(
+    container: str,
+    path: str,
+    table_name: str | None,
+    attribute_names: str | Iterable[str],
+    filter_expression: str | None,
+    marker: str | None,
+    sharding_key: str | None,
+    limit: int | None,
+    segment: int | str | None,
+    total_segments: int | str | None,
+    sort_key_range_start: str | None,
+    sort_key_range_end: str | None,
+) -> Encoded:
+    """Read one page of a table: GetItems."""
+    body: dict[str, Any] = {"AttributesToGet": _attributes_to_get(attribute_names)}
+    if table_name:
+        body["TableName"] = table_name
+    if filter_expression:
+        body["FilterExpression"] = str(filter_expression)
+    if marker:
+        body["Marker"] = marker
+    if sharding_key:
+        body["ShardingKey"] = sharding_key
+    if limit is not None:
+        body["Limit"] = limit
+    if segment is not None:
+        body["Segment"] = segment
+    if total_segments is not None:
+        body["TotalSegment"] = total_segments  # compat: singular on the wire
+    if sort_key_range_start:
+        body["SortKeyRangeStart"] = sort_key_range_start
+    if sort_key_range_end:
+        body["SortKeyRangeEnd"] = sort_key_range_end
+    return "PUT", url_join(container, with_trailing_slash(path)), None, "GetItems", None, body
+
+
+def encode_create_schema(
+    container: str, path: str, key: str | None, fields: Sequence[Mapping[str, Any]] | None
+) -> Encoded:
+    """Write a table's ``.#schema`` object."""
+    body = {"hashingBucketNum": 0, "key": key, "fields": fields}
+    schema_path = url_join(container, with_trailing_slash(path) + ".#schema")
+    return "PUT", schema_path, None, None, _OBJECT_TYPE, body
+
+
+def _stream(container: str, path: str) -> str:
+    return url_join(container, with_trailing_slash(path))
+
+
+def encode_create_stream(
+    container: str, path: str, shard_count: int, retention_period_hours: int | None
+) -> Encoded:
+    """Create a stream: CreateStream."""
+    hours = retention_period_hours or 24  # compat: 0 means the default too
+    body = {"ShardCount": shard_count, "RetentionPeriodHours": hours}
+    return "POST", _stream(container, path), None, "CreateStream", None, body
+
+
+def encode_update_stream(container: str, path: str, shard_count: int) -> Encoded:
+    """Raise a stream's number of shards: UpdateStream."""
+    body = {"ShardCount": shard_count}
+    return "POST", _stream(container, path), None, "UpdateStream", None, body
+
+
+def encode_describe_stream(container: str, path: str) -> Encoded:
+    """Ask for a stream's shards and retention: DescribeStream."""
+    return "PUT", _stream(container, path), None, "DescribeStream", None, None
+
+
+def encode_seek_shard(
+    container: str,
+    path: str,
+    seek_type: str,
+    starting_sequence_number: int | None,
+    timestamp_sec: int | None,
+    timestamp_nsec: int | None,
+) -> Encoded:
+    """Get a position in a shard: SeekShard.
+
+    Raises:
+        ValueError: ``seek_type`` is none of SEQUENCE, TIME, EARLIEST, LATEST (case-sensitive).
+    """
+    if seek_type not in _SEEK_TYPES:
+        raise ValueError(
+            f"Unsupported seek_type ({seek_type}) for seek_shard. "
+            f"Must be one of {', '.join(_SEEK_TYPES)}"
+        )
+    body: dict[str, Any] = {"Type": seek_type}
+    if seek_type == "SEQUENCE":
+        body["StartingSequenceNumber"] = starting_sequence_number
+    elif seek_type == "TIME":
+        body["TimestampSec"] = timestamp_sec
+        body["TimestampNSec"] = timestamp_nsec
+    return "PUT", _stream(container, path), None, "SeekShard", None, body
+
+
+def _base64(value: str | bytes | bytearray | memoryview) -> str:
+    raw = value.encode() if isinstance(value, str) else value
+    return binascii.b2a_base64(raw, newline=False).decode("ascii")
+
+
+def _encode_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    encoded: dict[str, Any] = {"Data": _base64(record["data"])}
+    if "client_info" in record:
+        encoded["ClientInfo"] = _base64(record["client_info"])
+    if "shard_id" in record:
+        encoded["ShardId"] = record["shard_id"]
+    if "partition_key" in record:
+        encoded["PartitionKey"] = record["partition_key"]
+    return encoded
+
+
+def encode_put_records(container: str, path: str, records: Sequence[Mapping[str, Any]]) -> Encoded:
+    """Append records to a stream: PutRecords.
+
+    Raises:
+        KeyError: A record has no ``data``.
+        ValueError: More than :data:`MAX_RECORDS` records.
+    """
+    if len(records) > MAX_RECORDS:
+        raise ValueError(
+            f"put_records got {len(records)} records; the platform takes at most {MAX_RECORDS} in one call"
+        )
+    body = {"Records": [_encode_record(record) for record in records]}
+    return "POST", _stream(container, path), None, "PutRecords", None, body
+
+
+def encode_get_records(container: str, path: str, location: str, limit: int | None) -> Encoded:
+    """Read records of a shard from a location on: GetRecords."""
+    body: dict[str, Any] = {"Location": location}
+    if limit:
+        body["Limit"] = limit
+    return "PUT", _stream(container, path), None, "GetRecords", None, body

@@ -1,0 +1,92 @@
+"""What every transport has; subclassed by the transports of this package and by users' own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from v3io.dataplane.request import Request
+from v3io.dataplane.response import Response
+from v3io.dataplane.transport import Actions
+
+__all__ = ["DEFAULT_MAX_CONNECTIONS", "Transport"]
+
+DEFAULT_MAX_CONNECTIONS = 8
+
+
+class Transport:
+    """Base of all transports.
+
+    Args:
+        logger: A :class:`v3io.logger.Logger` or anything with its methods.
+        endpoint: Base URL; ``http://`` is put in front when it has no scheme. ``None`` for none.
+        max_connections: Most open connections, and most requests of a batch in flight; ``None`` and 0 mean 8.
+        timeout: Limit of each call, seconds; ``None`` uses the transport's default.
+        verbosity: ``"DEBUG"`` logs each request and response, the access key hidden; anything else does not.
+    """
+
+    def __init__(
+        self,
+        logger: Any,
+        endpoint: str | None = None,
+        max_connections: int | None = None,
+        timeout: Any = None,
+        verbosity: str | None = None,
+    ) -> None:
+        self._logger = logger
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self.max_connections = max_connections or DEFAULT_MAX_CONNECTIONS
+        self._is_verbose = verbosity == "DEBUG"
+
+    def log(self, message: str, **details: Any) -> None:
+        """Write one debug line when the transport is verbose."""
+        if self._is_verbose:
+            self._logger.debug_with(message, **details)
+
+    def close(self) -> None:
+        """Release what the transport holds; may be called more than once."""
+
+    def requires_access_key(self) -> bool:
+        """Return whether a client needs an access key to use this transport."""
+        return False
+
+    def restart(self) -> None:
+        """Drop whatever is in flight, after a batch has failed."""
+
+    def request(
+        self,
+        container: str | None,
+        access_key: str | None,
+        raise_for_status: Any,
+        transport_actions: int | None,
+        encoder: Callable[..., Any],
+        encoder_args: Mapping[str, Any],
+        output: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """Encode a request and take it as far as ``transport_actions`` says.
+
+        Returns:
+            A :class:`Request` for ``encode_only`` and ``encode_and_send``, else a :class:`Response`.
+        """
+        request = Request(container, access_key, raise_for_status, encoder, encoder_args, output)
+        if transport_actions == Actions.encode_only:
+            return request
+        sent = self.send_request(request)
+        if transport_actions == Actions.encode_and_send:
+            return sent
+        return self.wait_response(sent)
+
+    def send_request(self, request: Request) -> Request:
+        """Begin the exchange; the request's ``transport`` attribute keeps what :meth:`wait_response` needs."""
+        raise NotImplementedError
+
+    def wait_response(
+        self, request: Request, raise_for_status: Any = None, num_retries: int = 1
+    ) -> Response:
+        """Wait for the answer of a request that was sent.
+
+        Args:
+            request: As returned by :meth:`send_request`.
+            raise_for_status: Policy for requests that bring none of their own.
+            num_retries: How often the exchange may be repeated when that is safe.
+        """
+        raise NotImplementedError

@@ -1,0 +1,171 @@
+"""Errors of the v3io client.
+
+::
+
+    HttpResponseError                 the platform answered with a status that the caller does not accept
+    ├── InvalidArgument       400     a malformed argument, expression or location
+    │   ├── ConditionFailed   400     the condition of an update was false
+    │   ├── ItemExists        400     CreateNewItemOnly met an existing item
+    │   └── IllegalLocation   400     a stream location that has expired; seek again
+    ├── Unauthorized          401
+    ├── PermissionDenied      403
+    ├── NotFound              404
+    ├── Conflict              409     the stream exists, the directory is not empty
+    └── ServerError           5xx
+        └── Overloaded        503     try again later
+
+Failures of the network are those of ``transport_utils.errors``, which are also ``OSError`` and ``TimeoutError``, as
+the exceptions of 0.7 were.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "ConditionFailed",
+    "Conflict",
+    "HttpResponseError",
+    "IllegalLocation",
+    "InvalidArgument",
+    "ItemExists",
+    "NotFound",
+    "Overloaded",
+    "PermissionDenied",
+    "ServerError",
+    "Unauthorized",
+    "of_response",
+]
+
+CONDITION_FALSE_CODE = 16777244
+"""Inner error code of a false condition, as it appears in the body (there negative)."""
+ITEM_EXISTS_CODE = 369098809
+"""Inner error code of CreateNewItemOnly on an existing item."""
+
+
+class HttpResponseError(Exception):
+    """The platform answered with a status that the caller's ``raise_for_status`` does not accept.
+
+    Args:
+        message: ``str()`` of the error; holds the body as 0.7 did, since callers match substrings of it.
+        status_code: HTTP status; ``None`` when no response is involved.
+        code: ``ErrorCode`` of the platform's error body, negative; ``None`` when there is none.
+        error_message: ``ErrorMessage`` of that body; ``None`` when there is none.
+
+    Source: ``v3io.dataplane.response.HttpResponseError`` of 0.7.2.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        status_code: int | None = None,
+        *,
+        code: int | None = None,
+        error_message: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.error_message = error_message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with all attributes."""
+        return type(self), (self.message, self.status_code), self.__dict__
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, {self.status_code})"
+
+
+class InvalidArgument(HttpResponseError):
+    """400: an argument, expression or location is malformed."""
+
+
+class ConditionFailed(InvalidArgument):
+    """400 with inner code 16777244: the condition is false and there is no alternate expression."""
+
+
+class ItemExists(InvalidArgument):
+    """400 with inner code 369098809: ``CreateNewItemOnly`` met an existing item."""
+
+
+class IllegalLocation(InvalidArgument):
+    """400: the stream location lies before the oldest retained record; seek to ``EARLIEST``."""
+
+
+class Unauthorized(HttpResponseError):
+    """401: no access key, or an unknown one."""
+
+
+class PermissionDenied(HttpResponseError):
+    """403: the access key may not do this."""
+
+
+class NotFound(HttpResponseError):
+    """404: container, object, item, table, stream or shard does not exist."""
+
+
+class Conflict(HttpResponseError):
+    """409: the stream exists already, or a directory to be deleted is not empty."""
+
+
+class ServerError(HttpResponseError):
+    """5xx: the platform failed."""
+
+
+class Overloaded(ServerError):
+    """503: the platform asks to try again later."""
+
+
+_BY_STATUS: Mapping[int, type[HttpResponseError]] = {
+    400: InvalidArgument,
+    401: Unauthorized,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    503: Overloaded,
+}
+_BY_BODY: tuple[tuple[re.Pattern[bytes], type[HttpResponseError]], ...] = (
+    (re.compile(rb"\b%d\b" % CONDITION_FALSE_CODE), ConditionFailed),
+    (re.compile(rb"\b%d\b" % ITEM_EXISTS_CODE), ItemExists),
+    (re.compile(rb"IllegalLocationException"), IllegalLocation),
+)
+
+
+def of_response(status_code: int, headers: Mapping[str, str], body: bytes) -> HttpResponseError:
+    """Return the error of a response, of the class that fits it.
+
+    Args:
+        status_code: HTTP status.
+        headers: Response headers, looked up without regard to case.
+        body: Undecoded body.
+    """
+    if 308 <= status_code <= 399:
+        message = "Request failed due to a Permanent Redirect."
+        location = headers.get("Location")
+        if location:
+            message += f" Please change URL to: {location}"
+    else:
+        message = f"Request failed with status {status_code}: {body!r}"
+    kind = _BY_STATUS.get(status_code)
+    if kind is InvalidArgument:
+        kind = next((special for text, special in _BY_BODY if text.search(body)), kind)
+    if kind is None:
+        kind = ServerError if status_code >= 500 else HttpResponseError
+    code, error_message = _parse_error(body)
+    return kind(message, status_code, code=code, error_message=error_message)
+
+
+def _parse_error(body: bytes) -> tuple[int | None, str | None]:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        return None, None
+    if not isinstance(parsed, dict):
+        return None, None
+    code, text = parsed.get("ErrorCode"), parsed.get("ErrorMessage")
+    return (
+        code if isinstance(code, int) else None,
+        text if isinstance(text, str) else None,
+    )

@@ -1,0 +1,5 @@
+"""The client's logger; see :mod:`v3io.logger.logger`."""
+
+from v3io.logger.logger import HumanReadableFormatter, Logger
+
+__all__ = ["HumanReadableFormatter", "Logger"]

@@ -1,0 +1,320 @@
+"""A seasonal model of one evenly spaced series: fit, predict with a band, forecast.
+
+The value of a time bucket is explained as level + trend + seasons (harmonics of the day, the week, or the period the
+data itself shows) + what the previous ``span - 1`` buckets were off by (an autoregression of the residuals):
+
+    y[t] = a + b t + sum_k (c_k cos w_k t + d_k sin w_k t) + sum_j phi_j r[t - j] + noise
+
+Coefficients come from ridge regression re-weighted by Huber's rule, so that the anomalies in a training range do not
+bend the fit. How many harmonics, whether a trend, and how long the memory is chosen by hold-out error: one evaluation
+per candidate, which is what a training job reports as its progress.
+
+This stands in for the neural network of the original server, which real answers do not need.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Candidate", "Fit", "candidates", "fit", "seasons"]
+
+Floats = npt.NDArray[np.floating[Any]]
+DAY_S = 86400.0
+WEEK_S = 7 * DAY_S
+HUBER = 1.345
+ROUNDS = 6
+RIDGE = 1e-6
+CLIP_SD = 3.0
+HOLD_OUT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one training evaluation tries.
+
+    Attributes:
+        harmonics: Harmonics of every season, >= 1.
+        trend: Whether a linear trend is fitted.
+        memory: Residuals of earlier buckets that are used, >= 0.
+    """
+
+    harmonics: int
+    trend: bool
+    memory: int
+
+
+def candidates(count: int, span: int | None) -> Iterator[Candidate]:
+    """Yield ``count`` candidates, most promising first; a longer list repeats none.
+
+    Args:
+        count: Evaluations wanted, >= 1. The list ends early when there is nothing left to try.
+        span: Buckets the model looks at, itself included; ``None`` lets the search choose among 1, 2, 3, 5.
+    """
+    spans = (2, 1, 5, 3) if span is None else (span,)
+    grid = itertools.product(spans, (False, True), (3, 6, 1, 10, 2, 4, 8))
+    for chosen, trend, harmonics in itertools.islice(grid, count):
+        yield Candidate(harmonics, trend, chosen - 1)
+
+
+def seasons(
+    values: Floats, interval_s: float, daytime: bool = False, weekday: bool = False
+) -> tuple[float, ...]:
+    """Return the periods, in seconds, that a series is explained by.
+
+    A day and a week count when the data covers two of them or when asked for; besides them the strongest period in the
+    data's own spectrum counts, unless it is one of those or an overtone of one.
+
+    Args:
+        values: Evenly spaced, ``nan`` where missing.
+        interval_s: Spacing, seconds.
+        daytime: A day counts in any case.
+        weekday: A week counts in any case.
+    """
+    covered = len(values) * interval_s
+    periods = []
+    if interval_s * 2 < DAY_S and (daytime or covered >= 2 * DAY_S):
+        periods.append(DAY_S)
+    if interval_s * 2 < WEEK_S and (weekday or covered >= 2 * WEEK_S):
+        periods.append(WEEK_S)
+    own = _strongest_period(values) * interval_s
+    if own and not any(_is_overtone(own, period) for period in periods):
+        periods.append(own)
+    return tuple(periods)
+
+
+def _is_overtone(period: float, base: float) -> bool:
+    ratio = base / period
+    return ratio > 0.9 and abs(ratio - round(ratio)) < 0.1
+
+
+def _strongest_period(values: Floats) -> float:
+    """Return the period with the most spectral power in buckets, 0 when none stands out of the noise."""
+    if len(values) < 8:
+        return 0.0
+    filled = np.nan_to_num(values - np.nanmean(values))
+    steps = np.arange(len(filled))
+    filled = filled - np.polyval(np.polyfit(steps, filled, 1), steps)
+    power = np.abs(np.fft.rfft(filled * np.hanning(len(filled)))) ** 2
+    power[:2] = 0.0
+    peak = int(np.argmax(power))
+    if peak < 2 or power[peak] < 0.1 * power.sum():
+        return 0.0
+    around = power[peak - 1 : peak + 2]
+    centre = float(np.sum(around * np.arange(peak - 1, peak - 1 + len(around))) / np.sum(around))
+    return len(filled) / centre
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted model; plain numbers, so that it is stored as JSON.
+
+    Attributes:
+        origin: Time from which trend and seasons count, seconds.
+        interval_s: Spacing of the series.
+        periods: Seasons, seconds.
+        harmonics: Harmonics per season.
+        trend: Whether the second coefficient is a trend.
+        coefficients: Level, trend if any, then cosine and sine of each harmonic of each season.
+        memory: Autoregression of the residuals, latest first.
+        sd: Standard deviation of the season-only residuals.
+        step_sd: Standard deviation of the one-step prediction error.
+        loss: Mean squared hold-out error over the variance of the held-out values.
+    """
+
+    origin: float
+    interval_s: float
+    periods: tuple[float, ...]
+    harmonics: int
+    trend: bool
+    coefficients: tuple[float, ...]
+    memory: tuple[float, ...]
+    sd: float
+    step_sd: float
+    loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fit as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Fit:
+        """Return the fit stored by :meth:`to_json`."""
+        listed = ("periods", "coefficients", "memory")
+        return cls(**{**values, **{key: tuple(values[key]) for key in listed}})
+
+    def baseline(self, times: Floats) -> Floats:
+        """Return level, trend and seasons at these times (seconds)."""
+        design = _design(times - self.origin, self.periods, self.harmonics, self.trend)
+        return np.asarray(design @ np.array(self.coefficients), dtype=np.float64)
+
+    def predict(self, times: Floats, observed: Floats) -> tuple[Floats, Floats]:
+        """Return what each bucket was expected to be, knowing the buckets before it, and its standard deviation.
+
+        Args:
+            times: Bucket times, evenly spaced, the first ``len(memory)`` being history.
+            observed: Values, ``nan`` where missing (a missing neighbour counts as expected).
+
+        Returns:
+            Two arrays of the length of ``times``.
+        """
+        base = self.baseline(times)
+        residuals = np.nan_to_num(observed - base)
+        limit = CLIP_SD * self.sd
+        residuals = np.clip(residuals, -limit, limit)
+        expected = base.copy()
+        for lag, weight in enumerate(self.memory, start=1):
+            expected[lag:] += weight * residuals[:-lag]
+        return expected, np.full(len(times), self.step_sd)
+
+    def forecast(self, times: Floats, history: Floats) -> tuple[Floats, Floats]:
+        """Return the expected values of future buckets and their standard deviations, which grow towards ``sd``.
+
+        Args:
+            times: Bucket times, evenly spaced.
+            history: The values of the buckets just before, latest last, ``nan`` where missing; may be short.
+        """
+        base = self.baseline(times)
+        order = len(self.memory)
+        past = np.zeros(order)
+        if order and len(history):
+            recent = history[-order:]
+            before = times[0] - self.interval_s * np.arange(len(recent), 0, -1)
+            past[-len(recent) :] = np.nan_to_num(recent - self.baseline(before))
+        weights = np.array(self.memory)
+        impulse = np.zeros(order)
+        variance, expected, sds = 0.0, base.copy(), np.empty(len(times))
+        gain = 1.0
+        for index in range(len(times)):
+            offset = float(weights @ past[::-1]) if order else 0.0
+            expected[index] += offset
+            variance += (gain * self.step_sd) ** 2
+            sds[index] = min(np.sqrt(variance), max(self.sd, self.step_sd))
+            if order:
+                past = np.append(past[1:], offset)
+                impulse = np.append(impulse[1:], gain)
+                gain = float(weights @ impulse[::-1])
+            else:
+                gain = 0.0
+        return expected, sds
+
+
+def _design(elapsed: Floats, periods: tuple[float, ...], harmonics: int, trend: bool) -> Floats:
+    columns: list[Floats] = [np.ones(len(elapsed))]
+    if trend:
+        columns.append(elapsed / DAY_S)
+    for period in periods:
+        for harmonic in range(1, harmonics + 1):
+            angle = 2 * np.pi * harmonic * elapsed / period
+            columns += [np.cos(angle), np.sin(angle)]
+    return np.column_stack(columns)
+
+
+def _ridge(design: Floats, values: Floats, weights: Floats) -> Floats:
+    weighted = design * weights[:, None]
+    gram = design.T @ weighted
+    gram[np.diag_indices_from(gram)] += RIDGE * len(values)
+    return np.asarray(np.linalg.solve(gram, weighted.T @ values), dtype=np.float64)
+
+
+def _spread(residuals: Floats) -> float:
+    """Return a standard deviation that outliers do not inflate."""
+    return float(1.4826 * np.median(np.abs(residuals - np.median(residuals))))
+
+
+def _robust(design: Floats, values: Floats) -> Floats:
+    weights = np.ones(len(values))
+    for _ in range(ROUNDS):
+        coefficients = _ridge(design, values, weights)
+        residuals = values - design @ coefficients
+        scale = _spread(residuals)
+        if scale <= 0:
+            break
+        weights = np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residuals), 1e-300))
+    return coefficients
+
+
+def _autoregression(residuals: Floats, present: npt.NDArray[np.bool_], order: int) -> Floats:
+    """Return stable weights of the previous residuals, latest first."""
+    if order == 0 or len(residuals) <= 3 * order:
+        return np.zeros(0)
+    limit = CLIP_SD * max(_spread(residuals[present]), 1e-300)
+    clipped = np.clip(np.where(present, residuals, 0.0), -limit, limit)
+    lagged = np.column_stack([clipped[order - lag : -lag] for lag in range(1, order + 1)])
+    rows = present[order:]
+    weights = _ridge(lagged[rows], clipped[order:][rows], np.ones(int(rows.sum())))
+    total = float(np.abs(weights).sum())
+    return weights if total < 0.98 else weights * (0.98 / total)
+
+
+def fit(
+    start: float,
+    interval_s: float,
+    values: Floats,
+    candidate: Candidate,
+    periods: tuple[float, ...],
+) -> Fit:
+    """Fit one candidate to a series.
+
+    The loss is measured on the last fifth after fitting the rest; the coefficients returned come from all of it.
+
+    Args:
+        start: Time of the first value, seconds.
+        interval_s: Spacing, seconds.
+        values: Evenly spaced, ``nan`` where missing; at least one is not.
+        candidate: What to try.
+        periods: Seasons, seconds, from :func:`seasons`.
+    """
+    times = start + interval_s * np.arange(len(values))
+    cut = int(len(values) * (1 - HOLD_OUT))
+    loss = 1.0
+    if np.isfinite(values[:cut]).sum() >= 4 and np.isfinite(values[cut:]).any():
+        trial = _fit_all(times[:cut], interval_s, values[:cut], candidate, periods)
+        expected, _ = trial.predict(times, values)
+        held = np.isfinite(values[cut:])
+        errors = (values[cut:] - expected[cut:])[held]
+        variance = float(np.nanvar(values)) or 1.0
+        loss = float(np.mean(np.minimum(errors**2, 9 * variance)) / variance)
+    final = _fit_all(times, interval_s, values, candidate, periods)
+    return replace(final, loss=loss)
+
+
+def _fit_all(
+    times: Floats,
+    interval_s: float,
+    values: Floats,
+    candidate: Candidate,
+    periods: tuple[float, ...],
+) -> Fit:
+    present = np.isfinite(values)
+    origin = float(times[0])
+    finest = 2.0 * interval_s
+    harmonics = candidate.harmonics
+    if periods:
+        harmonics = max(1, min(harmonics, int(min(periods) / finest)))
+    design = _design(times - origin, periods, harmonics, candidate.trend)
+    coefficients = _robust(design[present], values[present])
+    residuals = np.where(present, values - design @ coefficients, 0.0)
+    memory = _autoregression(residuals, present, candidate.memory)
+    floor = 1e-6 * max(1.0, float(np.abs(values[present]).max()))
+    sd = max(_spread(residuals[present]), floor)
+    fitted = Fit(
+        origin,
+        interval_s,
+        periods,
+        harmonics,
+        candidate.trend,
+        tuple(coefficients.tolist()),
+        tuple(memory.tolist()),
+        sd,
+        sd,
+        1.0,
+    )
+    expected, _ = fitted.predict(times, values)
+    step_sd = max(_spread((values - expected)[present]), floor)
+    return replace(fitted, step_sd=step_sd)

@@ -1,0 +1,119 @@
+"""The server as programs and tests use it: data, keys, faults and the thread that serves.
+
+``with V3ioServer() as server: v3io.dataplane.Client(endpoint=server.url, access_key="any")``.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mock_servers.control import Controlled
+from mock_servers.faults import FaultBoard
+from mock_servers.runner import ServerThread
+from mock_servers.traffic import TrafficLog
+from mock_servers.v3io.access import Access, Grant
+from mock_servers.v3io.app import V3ioApplication
+from mock_servers.v3io.items import ScanKnobs
+from mock_servers.v3io.store import Store
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["DEFAULT_CONTAINERS", "V3ioServer"]
+
+DEFAULT_CONTAINERS = ("bigdata", "projects", "users")
+
+
+class V3ioServer:
+    """One emulated web API on 127.0.0.1.
+
+    Args:
+        data: Folder that keeps the database over restarts, made if missing; ``None`` keeps everything in memory.
+        port: Port; 0 lets the system choose.
+        containers: Names of the containers.
+        keys: Access key -> what it may do; ``None`` takes any key.
+        clock: Returns nanoseconds since 1970; give another one to age records or skew times.
+        traffic: Record to share with other servers.
+
+    Attributes:
+        faults: Faults to strike.
+        traffic: What was asked and answered.
+        knobs: How scans page.
+        store: The data.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: pathlib.Path | None = None,
+        port: int = 0,
+        containers: Iterable[str] = DEFAULT_CONTAINERS,
+        keys: Mapping[str, Sequence[Grant]] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        traffic: TrafficLog | None = None,
+    ) -> None:
+        file = None
+        if data is not None:
+            data.mkdir(parents=True, exist_ok=True)
+            file = data / "v3io.sqlite"
+        self.store = Store(file, containers, clock)
+        self.knobs = ScanKnobs()
+        self.faults = FaultBoard()
+        self.traffic = traffic or TrafficLog()
+        application = V3ioApplication(self.store, Access(keys), self.knobs)
+        self._thread = ServerThread(
+            Controlled(
+                application,
+                server="v3io",
+                node="v3io",
+                faults=self.faults,
+                traffic=self.traffic,
+                state=self.store.summary,
+                reset=application.reset,
+            ),
+            port=port,
+            name="mock-v3io",
+        )
+
+    @property
+    def url(self) -> str:
+        """Base address, known once started."""
+        return self._thread.url
+
+    @property
+    def port(self) -> int:
+        """Port, known once started."""
+        return self._thread.port
+
+    def start(self) -> Self:
+        """Serve in a thread of this process; see :meth:`mock_servers.runner.ServerThread.start`."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; the data stay, and :meth:`start` serves them again on the same port."""
+        self._thread.stop()
+
+    def kill(self) -> None:
+        """Vanish as a crashed process does."""
+        self._thread.kill()
+
+    def close(self) -> None:
+        """Stop serving and close the data; idempotent."""
+        self._thread.stop()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,189 @@
+"""The VPN's websocket: frames carry the bytes of one TCP connection to a provider's port, both ways.
+
+An ASGI application for the scope ``app`` hands over. The upgrade is answered after the TCP connection stands.
+Source: Golem net API, ``GET /net/{id}/tcp/{ip}/{port}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import Receive, Scope, Send
+
+from mock_servers.yagna.config import Trigger
+from mock_servers.yagna.errors import ApiError
+from mock_servers.yagna.runtime import ExeUnitError
+
+if TYPE_CHECKING:
+    from mock_servers.yagna.daemon import Daemon
+    from mock_servers.yagna.provider import Unit
+
+__all__ = ["Tunnel", "deny", "open_tunnel"]
+
+CONNECT_TIMEOUT_S = 5.0
+CHUNK_BYTES = 1 << 16
+
+
+async def deny(send: Send, status: int, body: bytes = b"", kind: str = "application/json") -> None:
+    """Refuse a websocket upgrade with an HTTP answer."""
+    headers = [(b"content-type", kind.encode())] if body else []
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def open_tunnel(daemon: Daemon, owner: str, network_id: str, ip: str, port: int) -> Tunnel:
+    """Connect to a node's port.
+
+    Raises:
+        ApiError: 404 no such network; 403 somebody else's; 400 no node with that address; 504 nothing accepted.
+    """
+    network = daemon.networks.get(network_id, owner)
+    node_id = network.nodes.get(network.check(ip))
+    provider = daemon.providers_by_id.get(node_id or "")
+    if provider is None:
+        raise ApiError(400, f"No node with address {ip} in network {network_id}")
+    config = provider.config
+    if config.refuse_connections:
+        config.refuse_connections -= 1 if config.refuse_connections > 0 else 0
+        raise ApiError(504, None)
+    unit = next((u for u in provider.units.values() if u.networks.get(network_id) == ip), None)
+    if unit is None or not provider.online:
+        await asyncio.sleep(daemon.unreachable_delay_s)
+        raise ApiError(504, None)
+    try:
+        connection = await unit.exe.connect(port, CONNECT_TIMEOUT_S)
+    except ExeUnitError as error:
+        raise ApiError(504, None) from error
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
+    record = {
+        "protocol": "tcp",
+        "localIp": network.addresses[0] if network.addresses else network.gateway,
+        "localPort": 0,
+        "remoteIp": ip,
+        "remotePort": port,
+    }
+    network.connections.append(record)
+    return Tunnel(daemon, unit, reader, writer, lambda: network.connections.remove(record))
+
+
+class Tunnel:
+    """One open connection between a websocket and a provider's socket."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        unit: Unit,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        forget: Any,
+    ) -> None:
+        self.daemon = daemon
+        self.unit = unit
+        self.reader, self.writer = reader, writer
+        self.forget = forget
+        self.sent = 0
+        self.received = 0
+        self.cut = asyncio.Event()
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Accept the websocket and carry bytes until either side closes or a fault ends it."""
+        del scope
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.daemon.tunnels.add(self)
+        await self._check_trigger(0, 0)
+        tasks = [
+            asyncio.create_task(self._upstream(receive)),
+            asyncio.create_task(self._downstream(send)),
+            asyncio.create_task(self.cut.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.daemon.tunnels.discard(self)
+            self.forget()
+            self.writer.close()
+            with contextlib.suppress(Exception):  # the websocket may be gone already
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def _upstream(self, receive: Receive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return
+            data: bytes = message.get("bytes") or (message.get("text") or "").encode()
+            await self._delay()
+            allowed = self._allowed("sent_bytes", self.sent, data)
+            self.writer.write(data[:allowed])
+            self.sent += allowed
+            await self._check_trigger(allowed, 0)
+            if allowed < len(data):
+                self.writer.write(data[allowed:])
+                self.sent += len(data) - allowed
+            try:
+                await self.writer.drain()
+            except OSError:
+                return
+
+    async def _downstream(self, send: Send) -> None:
+        while True:
+            try:
+                data = await self.reader.read(CHUNK_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            await self._delay()
+            allowed = self._allowed("received_bytes", self.received, data)
+            if allowed:
+                await send({"type": "websocket.send", "bytes": data[:allowed]})
+            self.received += allowed
+            await self._check_trigger(0, len(data))
+            if allowed < len(data):
+                await send({"type": "websocket.send", "bytes": data[allowed:]})
+                self.received += len(data) - allowed
+
+    async def _delay(self) -> None:
+        if self.unit.provider.config.latency_s:
+            await asyncio.sleep(self.unit.provider.config.latency_s)
+
+    def _allowed(self, direction: str, so_far: int, data: bytes) -> int:
+        """Return how many bytes of ``data`` may pass before an armed trigger fires."""
+        trigger = self.unit.provider.config.trigger
+        limit = getattr(trigger, direction) if trigger else None
+        return len(data) if limit is None else max(0, min(len(data), limit - so_far))
+
+    async def _check_trigger(self, sent: int, received: int) -> None:
+        trigger = self.unit.provider.config.trigger
+        if trigger is None:
+            return
+        due_sent = trigger.sent_bytes is not None and self.sent >= trigger.sent_bytes
+        due_received = (
+            trigger.received_bytes is not None
+            and received > 0
+            and self.received + received > trigger.received_bytes
+        )
+        if due_sent or due_received:
+            self.unit.provider.config.trigger = None
+            await self._fire(trigger)
+
+    async def _fire(self, trigger: Trigger) -> None:
+        provider = self.unit.provider
+        if trigger.action == "cut":
+            self.cut.set()
+        elif trigger.action == "freeze":
+            await provider.freeze(True)
+        elif trigger.action == "crash":
+            await provider.crash()
+        else:
+            await self.daemon.kill_provider(provider)
+        if trigger.action != "freeze":
+            self.cut.set()
+            await asyncio.Event().wait()  # nothing passes any more; ``run`` cancels this
