@@ -14,7 +14,7 @@ import io
 import math
 import threading
 import time
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from transport_utils import errors
 from transport_utils.bodies import BodyStream, measure
@@ -41,6 +41,9 @@ _LONG_BYTES = 64 * 1024 * 1024
 _PIECE_BYTES = 262144
 _CHANNELS_MAX = 1024
 _INF = math.inf
+
+Begun: TypeAlias = "tuple[Connection, bytes, int, float]"
+"""A request on its way: connection, its bytes, how many of them were sent, and when, monotonic seconds."""
 
 
 class NativeBackend:
@@ -165,12 +168,20 @@ class Channel:
         Raises:
             TransportError: As :meth:`transport_utils.backends.HttpBackend.request`.
         """
-        pool = self.pool
+        return self.end(self.begin(payload, timeout, deadline), method, timeout, deadline)
+
+    def begin(self, payload: bytes, timeout: Timeout, deadline: Deadline) -> Begun:
+        """Send the bytes of one whole request; the first half of :meth:`exchange`.
+
+        Returns:
+            What :meth:`end` or :meth:`abandon` must be called with, once, in any order among those begun.
+
+        Raises:
+            TransportError: As :meth:`exchange`.
+        """
         now = time.monotonic()
-        connection = pool.lease(timeout, deadline, now)
+        connection = self.pool.lease(timeout, deadline, now)
         sent = 0
-        data = b""
-        ticked = False
         try:
             if (
                 connection.read_s != timeout.read
@@ -179,19 +190,34 @@ class Channel:
             ):
                 limit(connection, timeout, deadline, now)
             sent = connection.send(payload)
-            if sent == len(payload):
+        except OSError as error:
+            if not connection.is_tick(error):
+                self.fail(error, connection, payload, sent, False)
+            # The limit fired before anything moved: end() looks at the clock and goes on from there.
+        except BaseException as error:
+            self.fail(error, connection, payload, sent, False)
+        return connection, payload, sent, now
+
+    def end(
+        self, begun: Begun, method: str, timeout: Timeout, deadline: Deadline
+    ) -> tuple[Head, bytes, bool]:
+        """Wait for the response to a request that was begun; the second half of :meth:`exchange`."""
+        connection, payload, sent, now = begun
+        data = b""
+        ticked = sent < len(payload)
+        try:
+            if not ticked:
                 data = connection.recv(_RECEIVE_BYTES)
                 end = data.find(b"\r\n\r\n") + 4
                 if end > 4:
                     head = parse_head(data[:end], method)
-                    length = head.length
-                    if length == len(data) - end and head.status >= 200:
+                    if head.length == len(data) - end and head.status >= 200:
                         reused = connection.served > 0
                         if head.keep_alive:
                             connection.served += 1
-                            pool.release(connection)
+                            self.pool.release(connection)
                         else:
-                            pool.discard(connection)
+                            self.pool.discard(connection)
                         return head, data[end:], reused
         except OSError as error:
             if not connection.is_tick(error):
@@ -202,6 +228,10 @@ class Channel:
             self.fail(error, connection, payload, sent, bool(data))
         talk = _Conversation(self, connection, method, timeout, deadline, now)
         return talk.finish(payload, sent, data, ticked)
+
+    def abandon(self, begun: Begun) -> None:
+        """Close the connection of a request that was begun and whose response nobody wants."""
+        self.pool.discard(begun[0])
 
     def converse(self, request: Request, deadline: Deadline) -> Response:
         """Send a request of any kind: streamed or long bodies, streamed responses."""
