@@ -6,11 +6,21 @@ Called by the blocking and the asyncio client, with the rules and error texts of
 import os
 import sys
 import urllib.parse
+import warnings
 from typing import Any
+
+from transport_utils.deadline import Timeout
+from transport_utils.endpoint import Endpoint
 
 from v3io.logger import HumanReadableFormatter, Logger
 
-__all__ = ["create_logger", "resolve_access_key", "resolve_endpoint"]
+__all__ = [
+    "create_logger",
+    "default_limits",
+    "make_endpoint",
+    "resolve_access_key",
+    "resolve_endpoint",
+]
 
 
 def resolve_endpoint(endpoint: str | None) -> str:
@@ -38,6 +48,66 @@ def resolve_endpoint(endpoint: str | None) -> str:
             "pass the access key as access_key"
         )
     return endpoint
+
+
+_POOL_WAIT_S = 300.0
+
+
+def default_limits(seconds: float) -> Timeout:
+    """Return the limits of calls without a ``timeout``: ``seconds`` to connect and of silence, no limit of the whole.
+
+    A call waits at most 300 s for a free connection (0.7.2 waited for ever).
+    """
+    return Timeout(connect=seconds, read=seconds, write=seconds, pool=_POOL_WAIT_S)
+
+
+def make_endpoint(url: str | None, max_connections: int, tls_verify: Any) -> Endpoint:
+    """Return the endpoint of a client.
+
+    Args:
+        url: As :func:`resolve_endpoint` returns it.
+        max_connections: Most open connections, >= 1.
+        tls_verify: ``True`` or ``None``: certificates are verified (``None`` looks at ``V3IO_TLS_VERIFY`` first, where
+            ``0``, ``false``, ``no`` and ``off`` mean ``False``); a path or bytes: against these authorities; a
+            ``transport_utils.tls.TlsConfig``: as it says, for client certificates. ``False`` verifies nothing, with a
+            warning: 0.7.2 never verified.
+
+    Raises:
+        ValueError: The URL is malformed (see :func:`resolve_endpoint`).
+    """
+    parts = urllib.parse.urlsplit(resolve_endpoint(url))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    tls = None
+    if parts.scheme == "https":
+        tls = _tls_config(tls_verify, f"{parts.hostname}:{port}")
+    return Endpoint(
+        parts.scheme,
+        parts.hostname or "",
+        port,
+        path_prefix=parts.path,
+        max_connections=max_connections,
+        tls=tls,
+    )
+
+
+def _tls_config(verify: Any, where: str) -> Any:
+    from transport_utils.tls import TlsConfig
+
+    if verify is None:
+        text = os.environ.get("V3IO_TLS_VERIFY", "").strip().lower()
+        verify = text not in ("0", "false", "no", "off")
+    if verify is True:
+        return TlsConfig()
+    if verify is False:
+        warnings.warn(
+            f"the certificate of {where} is not verified: anyone on the way can read the access key; "
+            "set tls_verify to True or to a file of certificate authorities",
+            stacklevel=5,
+        )
+        return TlsConfig(verify=False)
+    if isinstance(verify, TlsConfig):
+        return verify
+    return TlsConfig(trust=verify)
 
 
 def resolve_access_key(access_key: str | None, *, required: bool) -> str | None:

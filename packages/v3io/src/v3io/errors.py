@@ -14,8 +14,15 @@
     └── ServerError           5xx
         └── Overloaded        503     try again later
 
-Failures of the network are those of ``transport_utils.errors``, which are also ``OSError`` and ``TimeoutError``, as
-the exceptions of 0.7 were.
+Failures of the network are those of ``transport_utils.errors``; where 0.7 raised a more specific built-in exception,
+the classes here are both::
+
+    ClientClosed        TransportClosed and RuntimeError
+    ConnectionBroken    transport_utils.errors.ConnectionReset and ConnectionResetError
+    ConnectionRefused   transport_utils.errors.ConnectError and ConnectionRefusedError
+    ConnectionStale     transport_utils.errors.StaleConnection and ConnectionResetError
+
+Timeouts are ``transport_utils.errors.TimedOut``, which is a ``TimeoutError``; TLS failures are ``OSError``.
 """
 
 import json
@@ -23,9 +30,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from transport_utils import errors as transport_errors
+
 __all__ = [
+    "ClientClosed",
     "ConditionFailed",
     "Conflict",
+    "ConnectionBroken",
+    "ConnectionRefused",
+    "ConnectionStale",
     "HttpResponseError",
     "IllegalLocation",
     "InvalidArgument",
@@ -36,6 +49,7 @@ __all__ = [
     "ServerError",
     "Unauthorized",
     "of_response",
+    "of_transport",
 ]
 
 CONDITION_FALSE_CODE = 16777244
@@ -116,6 +130,44 @@ class ServerError(HttpResponseError):
 
 class Overloaded(ServerError):
     """503: the platform asks to try again later."""
+
+
+class ClientClosed(transport_errors.TransportClosed, RuntimeError):
+    """The client was closed before or during the call."""
+
+
+class ConnectionBroken(transport_errors.ConnectionReset, ConnectionResetError):
+    """The platform closed or reset the connection in the middle of an exchange."""
+
+
+class ConnectionRefused(transport_errors.ConnectError, ConnectionRefusedError):
+    """No connection could be opened: refused, unreachable."""
+
+
+class ConnectionStale(transport_errors.StaleConnection, ConnectionResetError):
+    """A kept-alive connection was closed by the platform before a byte of the answer came."""
+
+
+_OF_TRANSPORT: Mapping[
+    type[transport_errors.TransportError], type[transport_errors.TransportError]
+] = {
+    transport_errors.ConnectError: ConnectionRefused,
+    transport_errors.ConnectionReset: ConnectionBroken,
+    transport_errors.StaleConnection: ConnectionStale,
+    transport_errors.TransportClosed: ClientClosed,
+}
+"""What is not here keeps its class: it has been of the right built-in family all along."""
+
+
+def of_transport(error: transport_errors.TransportError) -> transport_errors.TransportError:
+    """Return an error of the transport as this client raises it, with all its attributes and its cause."""
+    kind = _OF_TRANSPORT.get(type(error))
+    if kind is None:
+        return error
+    mapped = kind(error.message)
+    mapped.__dict__.update(error.__dict__)
+    mapped.__cause__ = error.__cause__
+    return mapped
 
 
 _BY_STATUS: Mapping[int, type[HttpResponseError]] = {

@@ -2,11 +2,12 @@
 
 from v3io.dataplane import kv_array, output, response
 from v3io.dataplane.client import Client
-from v3io.dataplane.transport import RaiseForStatus, verifier
+from v3io.dataplane.transport import RaiseForStatus, httpclient, verifier
 
 __all__ = [
     "Client",
     "RaiseForStatus",
+    "httpclient",
     "kv_array",
     "output",
     "response",

@@ -1,19 +1,26 @@
 """The blocking client, what most programs construct."""
 
+import copy
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
+
+from transport_utils.retry import RetryPolicy
 
 from v3io.connection_settings import create_logger, resolve_access_key, resolve_endpoint
 from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.batch import Batch
 from v3io.dataplane.flat import FlatCalls
+from v3io.dataplane.kv_cursor import Cursor
+from v3io.dataplane.response import Response, Responses
+from v3io.dataplane.stream_deletion import delete_steps, send_steps
+from v3io.paths import item_path
 
 __all__ = ["Client"]
 
 
-class Client(FlatCalls):
+class Client(FlatCalls[Response]):
     """Client of the data plane: objects, key-values, streams, containers.
 
     Args:
@@ -28,6 +35,10 @@ class Client(FlatCalls):
             as the transport.
         logger_verbosity: Level of the logger that is made when ``logger`` is ``None``.
         transport_verbosity: ``"DEBUG"`` logs each request and response, the access key hidden.
+        retry: When calls are sent again; ``None`` for :data:`v3io.resending.DEFAULT_RETRY`. Calls that may not be
+            repeated (see :mod:`v3io.resending`) are not, whatever it says.
+        tls_verify: ``None`` verifies certificates unless ``V3IO_TLS_VERIFY`` is ``0``; ``False`` does not, with a
+            warning; a path names the authorities to trust; see :func:`v3io.connection_settings.make_endpoint`.
 
     Attributes:
         kv, object, stream, container: The calls, grouped.
@@ -54,19 +65,61 @@ class Client(FlatCalls):
         transport_kind: Any = "httpclient",
         logger_verbosity: str | None = None,
         transport_verbosity: str = "info",
+        *,
+        retry: RetryPolicy | None = None,
+        tls_verify: Any = None,
     ) -> None:
         self._logger = logger or self._create_logger(logger_verbosity)
         self._transport = self._create_transport(
-            transport_kind, endpoint, max_connections, timeout, transport_verbosity
+            transport_kind,
+            endpoint,
+            max_connections,
+            timeout,
+            transport_verbosity,
+            retry=retry,
+            tls_verify=tls_verify,
         )
         self._access_key = resolve_access_key(
             access_key, required=self._transport.requires_access_key()
         )
+        self._make_models()
+
+    def _make_models(self) -> None:
         self.kv = kv.Model(self)
         self.object = object.Model(self)
         self.stream = stream.Model(self)
         self.container = container.Model(self)
         self.batch = self.create_batch()
+
+    def with_options(
+        self,
+        *,
+        timeout: Any = None,
+        retry: RetryPolicy | None = None,
+        access_key: str | None = None,
+    ) -> "Client":
+        """Return a client with other options over the same connections, for one call or many.
+
+        ``client.with_options(timeout=2).kv.get(...)``. Closing either closes both.
+
+        Args:
+            timeout: As for the constructor; ``None`` keeps what this client has, here and below.
+            retry: As for the constructor.
+            access_key: As for the constructor.
+
+        Raises:
+            TypeError: The transport was given by the caller and has no options.
+        """
+        other = copy.copy(self)
+        if timeout is not None or retry is not None:
+            if not hasattr(self._transport, "with_options"):
+                raise TypeError(
+                    f"transport {self._transport!r} takes no timeout and retry per call"
+                )
+            other._transport = self._transport.with_options(timeout=timeout, retry=retry)
+        other._access_key = access_key or self._access_key
+        other._make_models()
+        return other
 
     def create_batch(self) -> Batch:
         """Return a new, independent batch; it may be used in another thread than other batches."""
@@ -86,6 +139,84 @@ class Client(FlatCalls):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def put_items(
+        self,
+        container: str,
+        path: str,
+        items: Mapping[str, Mapping[str, Any]],
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        condition: str | None = None,
+    ) -> Responses:
+        """Put several items of one table, one request each, in order.
+
+        Args:
+            container: Container name or number.
+            path: Directory of the table.
+            items: Key -> attributes.
+            access_key: As for ``kv.put``.
+            raise_for_status: As for ``kv.put``, for each request.
+            condition: Checked for each item.
+        """
+        responses = Responses()
+        for key, attributes in items.items():
+            responses.add_response(
+                self.put_item(
+                    container,
+                    item_path(path, key),
+                    attributes,
+                    access_key,
+                    raise_for_status,
+                    condition=condition,
+                )
+            )
+        return responses
+
+    def new_items_cursor(
+        self,
+        container: str,
+        path: str,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        attribute_names: str | Iterable[str] = "*",
+        filter_expression: str | None = None,
+        marker: str | None = None,
+        sharding_key: str | None = None,
+        limit: int | None = None,
+        segment: int | str | None = None,
+        total_segments: int | str | None = None,
+        sort_key_range_start: str | None = None,
+        sort_key_range_end: str | None = None,
+    ) -> Cursor:
+        """Flat form of ``kv.new_cursor`` (0.7.2 passed its arguments one position off)."""
+        return Cursor(
+            self,
+            container,
+            access_key,
+            path,
+            None,
+            raise_for_status,
+            attribute_names,
+            filter_expression,
+            marker,
+            sharding_key,
+            limit,
+            segment,
+            total_segments,
+            sort_key_range_start,
+            sort_key_range_end,
+        )
+
+    def delete_stream(
+        self,
+        container: str,
+        path: str,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+    ) -> Response:
+        """Flat form of ``stream.delete``."""
+        return send_steps(self, container, access_key, raise_for_status, delete_steps(path))
 
     def _send(
         self,
@@ -114,6 +245,9 @@ class Client(FlatCalls):
         max_connections: int | None,
         timeout: Any,
         verbosity: str,
+        *,
+        retry: RetryPolicy | None,
+        tls_verify: Any,
     ) -> Any:
         if not isinstance(transport_kind, str):
             return transport_kind
@@ -125,7 +259,13 @@ class Client(FlatCalls):
                 f"transport_kind {transport_kind!r}: expected 'httpclient' or 'requests'"
             ) from cause
         return transport(
-            self._logger, resolve_endpoint(endpoint), max_connections, timeout, verbosity
+            self._logger,
+            resolve_endpoint(endpoint),
+            max_connections,
+            timeout,
+            verbosity,
+            retry=retry,
+            tls_verify=tls_verify,
         )
 
     @staticmethod

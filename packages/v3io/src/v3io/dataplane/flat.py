@@ -1,23 +1,22 @@
-"""The flat calls of the blocking client (``client.put_item``, ``client.get_object``, ...).
+"""The flat calls of both clients (``client.put_item``, ``client.get_object``, ...).
 
 The older form of the grouped calls, kept because file systems and feature stores are built on it. Each sends the same
 request as its grouped twin, which documents the arguments.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from v3io.dataplane import output, request
-from v3io.dataplane.kv_cursor import Cursor
-from v3io.dataplane.response import Response, Responses
-from v3io.dataplane.stream_deletion import delete_steps, send_steps
-from v3io.paths import item_path
 
 __all__ = ["FlatCalls"]
 
+ResponseT = TypeVar("ResponseT")
+"""What a call returns: a ``Response``, or an awaitable of one."""
 
-class FlatCalls:
-    """Mixed into :class:`v3io.dataplane.client.Client`."""
+
+class FlatCalls(Generic[ResponseT]):
+    """Mixed into the blocking client, whose calls return a response, and the asyncio client, whose calls await one."""
 
     def _send(
         self,
@@ -36,9 +35,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """List the containers of the tenant: ``GET /``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             None,
             access_key,
             raise_for_status,
@@ -60,9 +59,9 @@ class FlatCalls:
         directories_only: bool | None = None,
         limit: int | None = None,
         marker: str | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``container.list``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -88,9 +87,9 @@ class FlatCalls:
         transport_actions: int | None = None,
         offset: int | None = None,
         num_bytes: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``object.get``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -110,9 +109,9 @@ class FlatCalls:
         transport_actions: int | None = None,
         body: Any = None,
         append: bool | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``object.put``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -130,9 +129,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``object.delete``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -152,9 +151,9 @@ class FlatCalls:
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         condition: str | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.put``; ``path`` is table path, ``/``, key."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -177,9 +176,9 @@ class FlatCalls:
         condition: str | None = None,
         update_mode: str | None = None,
         alternate_expression: str | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.update``; ``path`` is table path, ``/``, key."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -205,9 +204,9 @@ class FlatCalls:
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         attribute_names: str | Iterable[str] = "*",
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.get``; ``path`` is table path, ``/``, key."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -235,9 +234,9 @@ class FlatCalls:
         total_segments: int | str | None = None,
         sort_key_range_start: str | None = None,
         sort_key_range_end: str | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.scan``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -267,9 +266,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.delete``; ``path`` is table path, ``/``, key."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -289,9 +288,9 @@ class FlatCalls:
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         retention_period_hours: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.create``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -314,9 +313,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.update``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -334,9 +333,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.describe``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -358,9 +357,9 @@ class FlatCalls:
         starting_sequence_number: int | None = None,
         timestamp_sec: int | None = None,
         timestamp_nsec: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.seek``; ``path`` is ``<stream>/<shard>``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -385,9 +384,9 @@ class FlatCalls:
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.put_records``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -407,9 +406,9 @@ class FlatCalls:
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         limit: int | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``stream.get_records``; ``path`` is ``<stream>/<shard>``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -429,9 +428,9 @@ class FlatCalls:
         transport_actions: int | None = None,
         key: str | None = None,
         fields: Sequence[Mapping[str, Any]] | None = None,
-    ) -> Response:
+    ) -> ResponseT:
         """Flat form of ``kv.create_schema``."""
-        response: Response = self._send(
+        response: ResponseT = self._send(
             container,
             access_key,
             raise_for_status,
@@ -441,81 +440,3 @@ class FlatCalls:
             None,
         )
         return response
-
-    def put_items(
-        self,
-        container: str,
-        path: str,
-        items: Mapping[str, Mapping[str, Any]],
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        condition: str | None = None,
-    ) -> Responses:
-        """Put several items of one table, one request each, in order.
-
-        Args:
-            container: Container name or number.
-            path: Directory of the table.
-            items: Key -> attributes.
-            access_key: As for ``kv.put``.
-            raise_for_status: As for ``kv.put``, for each request.
-            condition: Checked for each item.
-        """
-        responses = Responses()
-        for key, attributes in items.items():
-            responses.add_response(
-                self.put_item(
-                    container,
-                    item_path(path, key),
-                    attributes,
-                    access_key,
-                    raise_for_status,
-                    condition=condition,
-                )
-            )
-        return responses
-
-    def new_items_cursor(
-        self,
-        container: str,
-        path: str,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
-        marker: str | None = None,
-        sharding_key: str | None = None,
-        limit: int | None = None,
-        segment: int | str | None = None,
-        total_segments: int | str | None = None,
-        sort_key_range_start: str | None = None,
-        sort_key_range_end: str | None = None,
-    ) -> Cursor:
-        """Flat form of ``kv.new_cursor`` (0.7.2 passed its arguments one position off)."""
-        return Cursor(
-            self,
-            container,
-            access_key,
-            path,
-            None,
-            raise_for_status,
-            attribute_names,
-            filter_expression,
-            marker,
-            sharding_key,
-            limit,
-            segment,
-            total_segments,
-            sort_key_range_start,
-            sort_key_range_end,
-        )
-
-    def delete_stream(
-        self,
-        container: str,
-        path: str,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-    ) -> Response:
-        """Flat form of ``stream.delete``."""
-        return send_steps(self, container, access_key, raise_for_status, delete_steps(path))

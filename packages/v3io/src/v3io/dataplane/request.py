@@ -37,6 +37,7 @@ __all__ = [
     "encode_seek_shard",
     "encode_update_item",
     "encode_update_stream",
+    "hidden_key",
 ]
 
 Encoded: TypeAlias = (
@@ -63,7 +64,10 @@ class Request:
         output: Class of the parsed answer; ``None`` when the API has none.
 
     Attributes:
-        method, path (unescaped), query (dict or ``None``), headers (dict), body (bytes, stream or ``None``): As sent.
+        method, path (unescaped), query (dict or ``None``): As sent.
+        function: ``X-v3io-function``; ``None`` for plain object access.
+        own_headers: Headers of the API itself; ``None`` for none.
+        content: The body before encoding: a dict for JSON, bytes, a stream or ``None``.
         transport: Free for the transport that carries the request.
     """
 
@@ -82,26 +86,44 @@ class Request:
         self.encoder = encoder
         self.encoder_args = encoder_args
         self.output = output
-        method, path, query, function, own_headers, body = encoder(container, **encoder_args)
-        headers = {} if function is None else {"X-v3io-function": function}
-        if access_key:
-            headers["X-v3io-session-key"] = access_key
-        if own_headers:
-            headers.update(own_headers)
-        if isinstance(body, dict):
-            body = orjson.dumps(body)
-            headers.setdefault("Content-Type", "application/json")
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
+        (
+            self.method,
+            self.path,
+            self.query,
+            self.function,
+            self.own_headers,
+            self.content,
+        ) = encoder(container, **encoder_args)
         self.transport: Any = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers but those of the connection, in the order in which they are sent; a new dict."""
+        headers = dict(self.own_headers) if self.own_headers else {}
+        if self.function:
+            headers["X-v3io-function"] = self.function
+        if self.access_key:
+            headers["X-v3io-session-key"] = self.access_key
+        if isinstance(self.content, dict):
+            headers.setdefault("Content-Type", "application/json")
+        return headers
+
+    @property
+    def body(self) -> Any:
+        """The body as sent: bytes, a stream, or ``None``."""
+        return orjson.dumps(self.content) if isinstance(self.content, dict) else self.content
 
     def encode_path(self) -> str:
         """Return path and query percent-encoded, as they stand in the request line."""
         path = quote_path(self.path)
         return f"{path}?{encode_query(self.query)}" if self.query else path
+
+
+def hidden_key(headers: dict[str, str]) -> dict[str, str]:
+    """Return headers as they may be logged: the access key replaced by ``<hidden>``."""
+    if "X-v3io-session-key" in headers:
+        return {**headers, "X-v3io-session-key": "<hidden>"}
+    return headers
 
 
 def encode_get_containers(_container: str | None) -> Encoded:

@@ -1,16 +1,25 @@
 """The asyncio client."""
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from transport_utils.retry import RetryPolicy
+
 from v3io.aio.dataplane import container, kv, object, stream
+from v3io.aio.dataplane.batch import AsyncBatch
+from v3io.aio.dataplane.kv_cursor import Cursor
+from v3io.aio.dataplane.transport.native import Transport
 from v3io.connection_settings import create_logger, resolve_access_key, resolve_endpoint
+from v3io.dataplane.flat import FlatCalls
+from v3io.dataplane.response import Response, Responses
+from v3io.paths import item_path
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(FlatCalls[Awaitable[Response]]):
     """Asyncio client of the data plane: objects, key-values, streams, containers.
 
     Args:
@@ -23,6 +32,8 @@ class Client:
         transport_verbosity: ``"DEBUG"`` logs each request and response, the access key hidden.
         retry_intervals: Pauses before each retry of a call whose connection failed, seconds; ``None`` uses
             ``(0, 0, 0.1, 0.3, 1.0)`` and twelve times 5.0. Writes that may have been applied are not retried.
+        retry: A policy that replaces ``retry_intervals``.
+        tls_verify: As for the blocking client.
 
     Raises:
         ValueError: No access key, or a malformed endpoint.
@@ -43,6 +54,9 @@ class Client:
         logger_verbosity: str | None = None,
         transport_verbosity: str = "info",
         retry_intervals: Sequence[float] | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        tls_verify: Any = None,
     ) -> None:
         self._logger = logger or create_logger(logger_verbosity)
         self._access_key = resolve_access_key(access_key, required=True)
@@ -52,11 +66,35 @@ class Client:
             timeout,
             transport_verbosity,
             retry_intervals,
+            retry=retry,
+            tls_verify=tls_verify,
         )
+        self._make_models()
+
+    def _make_models(self) -> None:
         self.kv = kv.Model(self)
         self.object = object.Model(self)
         self.stream = stream.Model(self)
         self.container = container.Model(self)
+        self.batch = self.create_batch()
+
+    def create_batch(self) -> AsyncBatch:
+        """Return a new, independent batch."""
+        return AsyncBatch(self)
+
+    def with_options(
+        self,
+        *,
+        timeout: Any = None,
+        retry: RetryPolicy | None = None,
+        access_key: str | None = None,
+    ) -> "Client":
+        """Return a client with other options over the same connections; see the blocking client's."""
+        other = copy.copy(self)
+        other._transport = self._transport.with_options(timeout=timeout, retry=retry)
+        other._access_key = access_key or self._access_key
+        other._make_models()
+        return other
 
     def _create_transport(
         self,
@@ -65,11 +103,19 @@ class Client:
         timeout: Any,
         verbosity: str,
         retry_intervals: Sequence[float] | None,
+        *,
+        retry: RetryPolicy | None,
+        tls_verify: Any,
     ) -> Any:
-        from v3io.aio.dataplane.transport.native import Transport
-
         return Transport(
-            self._logger, endpoint, max_connections, timeout, verbosity, retry_intervals
+            self._logger,
+            endpoint,
+            max_connections,
+            timeout,
+            verbosity,
+            retry_intervals,
+            retry=retry,
+            tls_verify=tls_verify,
         )
 
     async def close(self) -> None:
@@ -86,6 +132,84 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def put_items(
+        self,
+        container: str,
+        path: str,
+        items: Mapping[str, Mapping[str, Any]],
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        condition: str | None = None,
+    ) -> Responses:
+        """Put several items of one table, one request each, in order.
+
+        Args:
+            container: Container name or number.
+            path: Directory of the table.
+            items: Key -> attributes.
+            access_key: As for ``kv.put``.
+            raise_for_status: As for ``kv.put``, for each request.
+            condition: Checked for each item.
+        """
+        responses = Responses()
+        for key, attributes in items.items():
+            responses.add_response(
+                await self.put_item(
+                    container,
+                    item_path(path, key),
+                    attributes,
+                    access_key,
+                    raise_for_status,
+                    condition=condition,
+                )
+            )
+        return responses
+
+    def new_items_cursor(
+        self,
+        container: str,
+        path: str,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        attribute_names: str | Iterable[str] = "*",
+        filter_expression: str | None = None,
+        marker: str | None = None,
+        sharding_key: str | None = None,
+        limit: int | None = None,
+        segment: int | str | None = None,
+        total_segments: int | str | None = None,
+        sort_key_range_start: str | None = None,
+        sort_key_range_end: str | None = None,
+    ) -> Cursor:
+        """Flat form of ``kv.new_cursor`` (0.7.2 passed its arguments one position off)."""
+        return Cursor(
+            self,
+            container,
+            access_key,
+            path,
+            None,
+            raise_for_status,
+            attribute_names,
+            filter_expression,
+            marker,
+            sharding_key,
+            limit,
+            segment,
+            total_segments,
+            sort_key_range_start,
+            sort_key_range_end,
+        )
+
+    async def delete_stream(
+        self,
+        container: str,
+        path: str,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+    ) -> Response:
+        """Flat form of ``stream.delete``."""
+        return await self.stream.delete(container, path, access_key, raise_for_status)
 
     async def _send(
         self,

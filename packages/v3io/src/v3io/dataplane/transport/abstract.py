@@ -79,6 +79,23 @@ class Transport:
         """Begin the exchange; the request's ``transport`` attribute keeps what :meth:`wait_response` needs."""
         raise NotImplementedError
 
+    def begin(self, request: Request, *, wait_for_connection: bool = True) -> bool:
+        """Send a request for a batch, which calls :meth:`wait_response` or :meth:`abandon` for it later.
+
+        Args:
+            request: As for :meth:`send_request`.
+            wait_for_connection: When false, a transport that would have to wait for a free connection does nothing.
+
+        Returns:
+            Whether the request was sent.
+        """
+        del wait_for_connection
+        self.send_request(request)
+        return True
+
+    def abandon(self, request: Request) -> None:
+        """Give up a request that was begun, after a batch has been interrupted."""
+
     def wait_response(
         self, request: Request, raise_for_status: Any = None, num_retries: int = 1
     ) -> Response:

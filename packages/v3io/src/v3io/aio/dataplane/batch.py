@@ -1,0 +1,144 @@
+"""Many calls at once over a few connections of one event loop; see :mod:`v3io.dataplane.batch`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from v3io.dataplane import container, kv, object, stream
+from v3io.dataplane.batch import BatchCalls, QueuedCall, collect
+from v3io.dataplane.flat import FlatCalls
+from v3io.dataplane.request import Request
+
+__all__ = ["AsyncBatch"]
+
+
+class _Encoder(FlatCalls[Any]):
+    """The blocking client's calls, on a client that only encodes them."""
+
+    def __init__(self, client: Any) -> None:
+        self._access_key = client._access_key
+        self.kv = kv.Model(self)
+        self.object = object.Model(self)
+        self.stream = stream.Model(self)
+        self.container = container.Model(self)
+
+    def _send(
+        self,
+        container: str | None,
+        access_key: str | None,
+        raise_for_status: Any,
+        transport_actions: int | None,
+        encoder: Callable[..., Any],
+        encoder_args: Mapping[str, Any],
+        output: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        return Request(
+            container,
+            access_key or self._access_key,
+            raise_for_status,
+            encoder,
+            encoder_args,
+            output,
+        )
+
+
+class AsyncBatch(BatchCalls):
+    """A queue of calls of one asyncio client, with the surface of :class:`v3io.dataplane.batch.Batch`.
+
+    Args:
+        client: The client whose transport carries the batch.
+        return_errors: What :meth:`wait` does with errors unless told otherwise.
+
+    Queueing is not awaited, :meth:`wait` is::
+
+        async with client.batch() as batch:
+            bob = batch.kv.get("users", "people", "bob")
+        bob.result().output.item
+
+    At most ``max_connections`` calls are in flight; each starts as soon as another has ended.
+    """
+
+    def __init__(self, client: Any, *, return_errors: bool = False) -> None:
+        self._client = client
+        self._return_errors = return_errors
+        self._register(_Encoder(client), client)
+
+    def __call__(self, *, return_errors: bool = False) -> AsyncBatch:
+        """Return a new, independent batch of the same client: ``async with client.batch() as batch``."""
+        return type(self)(self._client, return_errors=return_errors)
+
+    async def __aenter__(self) -> AsyncBatch:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            await self.wait()
+        else:
+            self._queue = []
+
+    async def wait(
+        self, raise_for_status: Any = None, *, return_errors: bool | None = None
+    ) -> list[Any]:
+        """Send all queued calls and wait for their responses.
+
+        Args, Returns, Raises: as for :meth:`v3io.dataplane.batch.Batch.wait`.
+        """
+        if return_errors is None:
+            return_errors = self._return_errors
+        queue, self._queue = self._queue, []
+        waiting = iter(queue)
+        count = min(len(queue), self._client._transport.max_connections)
+        workers = [
+            asyncio.ensure_future(
+                self._work(waiting, raise_for_status, return_errors=return_errors)
+            )
+            for _ in range(count)
+        ]
+        try:
+            await asyncio.gather(*workers)
+        except BaseException:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            raise
+        return collect(queue, return_errors=return_errors)
+
+    async def _work(
+        self, waiting: Iterator[QueuedCall], raise_for_status: Any, *, return_errors: bool
+    ) -> None:
+        """Run calls one after the other until none is left; several of these share one iterator."""
+        transport = self._client._transport
+        for queued in waiting:
+            call = queued.call
+            try:
+                if not isinstance(call, Request):
+                    queued._outcome = await call()
+                    continue
+                response = await transport.send(
+                    call.method,
+                    call.path,
+                    call.query,
+                    call.function,
+                    call.own_headers,
+                    call.content,
+                    call.access_key,
+                    call.output,
+                )
+                policy = call.raise_for_status or raise_for_status
+                if response.status_code >= 300 or policy:
+                    response.raise_for_status(policy)
+                queued._outcome = response
+            except Exception as error:
+                queued._outcome = error
+                if not return_errors:
+                    for _ in waiting:  # what has not been sent is dropped
+                        pass
+                    return

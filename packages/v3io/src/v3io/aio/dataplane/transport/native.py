@@ -1,0 +1,242 @@
+"""The transport of the asyncio client: transport_utils' native backend, one pool of kept-alive connections.
+
+The asynchronous twin of :mod:`v3io.dataplane.transport.httpclient`: same bytes, same limits, same rules of resending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from transport_utils.aio.backends.native import AsyncNativeBackend
+from transport_utils.backends.native import host_header
+from transport_utils.bodies import BodyStream
+from transport_utils.deadline import Deadline, Timeout
+from transport_utils.errors import TransportError
+from transport_utils.messages import Request as HttpRequest
+from transport_utils.retry import RetryPolicy
+
+from v3io._wire import RequestWriter, WireResponse
+from v3io.connection_settings import default_limits, make_endpoint
+from v3io.dataplane.request import Request, hidden_key
+from v3io.dataplane.transport.abstract import DEFAULT_MAX_CONNECTIONS
+from v3io.errors import ClientClosed
+from v3io.resending import Answer, aio_policy, is_idempotent, settle
+
+__all__ = ["Transport"]
+
+_NEVER = Deadline()
+_CONNECTION_TIMEOUT_S = 20.0
+_WHOLE_BYTES = 65536
+
+Attempt: TypeAlias = Callable[[], Awaitable[Answer]]
+
+
+class Transport:
+    """Sends requests over at most ``max_connections`` kept-alive connections of one event loop.
+
+    Args:
+        logger: Takes the Tx and Rx lines when verbose.
+        endpoint: Base URL.
+        max_connections: ``None`` and 0 mean 8 (0.7.2 ignored it and opened up to 100).
+        timeout: Seconds of each call as a whole, or a :class:`~transport_utils.deadline.Timeout`; ``None`` for 20 s to
+            connect and of silence.
+        verbosity: ``"DEBUG"`` logs requests and responses, the access key hidden.
+        retry_intervals: Pauses before each retry of a call whose connection failed, see
+            :func:`v3io.resending.aio_policy`.
+        retry: A policy, which then replaces ``retry_intervals``.
+        tls_verify: See :func:`v3io.connection_settings.make_endpoint`.
+
+    Task-safe; not thread-safe.
+    """
+
+    def __init__(
+        self,
+        logger: Any,
+        endpoint: str | None = None,
+        max_connections: int | None = None,
+        timeout: Any = None,
+        verbosity: str | None = None,
+        retry_intervals: Sequence[float] | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        tls_verify: Any = None,
+    ) -> None:
+        self._logger = logger
+        self._endpoint = endpoint
+        self.max_connections = max_connections or DEFAULT_MAX_CONNECTIONS
+        self._where = make_endpoint(endpoint, self.max_connections, tls_verify)
+        self._node = self._where.base_url
+        self._backend = AsyncNativeBackend()
+        self._writer = RequestWriter(host_header(self._where), self._where.path_prefix)
+        self._is_verbose = verbosity == "DEBUG"
+        self._retry = retry or aio_policy(retry_intervals)
+        self._closed = asyncio.Event()
+        self._set_limits(timeout)
+
+    def _set_limits(self, timeout: Any) -> None:
+        if timeout is None:
+            self._limits = default_limits(_CONNECTION_TIMEOUT_S)
+        else:
+            self._limits = Timeout.coerce(timeout)
+        self._total_s = self._limits.total
+
+    def with_options(self, *, timeout: Any = None, retry: RetryPolicy | None = None) -> Transport:
+        """Return a transport with other limits over the same connections; ``None`` keeps what is set."""
+        other = copy.copy(self)
+        if timeout is not None:
+            other._set_limits(timeout)
+        if retry is not None:
+            other._retry = retry
+        return other
+
+    async def close(self) -> None:
+        """Close all connections; idempotent. Calls in progress and later ones raise ``ClientClosed``."""
+        self._closed.set()
+        await self._backend.aclose()
+
+    async def request(
+        self,
+        container: str | None,
+        access_key: str | None,
+        raise_for_status: Any,
+        transport_actions: int | None,
+        encoder: Callable[..., Any],
+        encoder_args: Mapping[str, Any],
+        output: Callable[[Any], Any] | None = None,
+    ) -> WireResponse:
+        """Send one request and return its response.
+
+        Args: as for :meth:`v3io.dataplane.transport.abstract.Transport.request`; ``transport_actions`` is not looked
+            at, since the calls of this client have none.
+
+        Raises:
+            HttpResponseError: The status is not accepted.
+            TransportError: The network failed, after the retries that were safe.
+        """
+        if self._is_verbose:
+            self._log_request(Request(container, access_key, None, encoder, encoder_args, output))
+        method, path, query, function, own_headers, body = encoder(container, **encoder_args)
+        response = await self.send(
+            method, path, query, function, own_headers, body, access_key, output
+        )
+        if self._is_verbose:
+            self._logger.debug_with("Rx", status_code=response.status_code, body=response.body)
+        if response.status_code >= 300 or raise_for_status:
+            response.raise_for_status(raise_for_status)
+        return response
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str | int] | None,
+        function: str | None,
+        own_headers: dict[str, str] | None,
+        body: Any,
+        access_key: str | None,
+        output: Callable[[Any], Any] | None,
+    ) -> WireResponse:
+        """Send one encoded request and return its response, whatever the status.
+
+        Raises:
+            TransportError: The network failed, after the retries that were safe.
+        """
+        limits = self._limits
+        started = time.monotonic()
+        deadline = _NEVER if self._total_s is None else Deadline(started + self._total_s)
+        payload = None
+        if type(body) is not bytes or len(body) <= _WHOLE_BYTES:
+            payload = self._writer.write(
+                method, path, query, function, own_headers, body, access_key
+            )
+        if payload is None:
+            attempt, replayable = self._streaming(
+                method, path, own_headers, body, access_key, deadline
+            )
+        else:
+            whole = payload
+            replayable = True
+
+            async def attempt() -> Answer:
+                channel = self._backend.channel(self._where)
+                return await channel.exchange(whole, method, limits, deadline)
+
+        try:
+            outcome: Any = await attempt()
+        except TransportError as error:
+            outcome = error
+        else:
+            if outcome[0].status not in self._retry.on_status:
+                head, content, reused = outcome
+                return WireResponse(
+                    output, head, content, self._node, time.monotonic() - started, 1, reused
+                )
+        state = self._retry.start(
+            method,
+            started=started,
+            deadline=deadline,
+            idempotent=is_idempotent(method, function, own_headers, body),
+            replayable=replayable,
+        )
+        while True:
+            settled = settle(state, outcome, output, self._node, started, time.monotonic())
+            if isinstance(settled, WireResponse):
+                return settled
+            if settled:
+                await self._pause(settled)
+            try:
+                outcome = await attempt()
+            except TransportError as error:
+                outcome = error
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+        raise ClientClosed("closed while waiting to retry", node=self._node)
+
+    def _streaming(
+        self,
+        method: str,
+        path: str,
+        own_headers: dict[str, str] | None,
+        body: Any,
+        access_key: str | None,
+        deadline: Deadline,
+    ) -> tuple[Attempt, bool]:
+        """Return how to send a body that is long, or not whole bytes, and whether it can be sent again."""
+        request = Request(
+            None, access_key, None, lambda _: (method, path, None, None, own_headers, body), {}
+        )
+        stream = None
+        if body is not None and not isinstance(body, (bytes, bytearray, memoryview)):
+            body = stream = BodyStream(body)
+        message = HttpRequest(
+            method,
+            request.encode_path(),
+            {"accept-encoding": "identity", **request.headers},
+            body,
+            self._limits,
+        )
+
+        async def attempt() -> Answer:
+            answer = await self._backend.channel(self._where).converse(message, deadline)
+            return answer.head, answer.content, answer.reused
+
+        return attempt, stream is None or stream.replayable
+
+    def _log_request(self, request: Request) -> None:
+        body = request.body
+        shown = body if isinstance(body, (bytes, str)) or body is None else type(body).__name__
+        self._logger.debug_with(
+            "Tx",
+            method=request.method,
+            path=request.encode_path(),
+            headers=hidden_key(request.headers),
+            body=shown,
+        )
