@@ -110,11 +110,11 @@ class Model:
         settings = self._settings
         wanted = evaluations or settings.get("max_evals") or DEFAULT_EVALUATIONS
         span = settings["span"] if isinstance(settings["span"], int) else None
-        tries = list(candidates(wanted, span))
         flags = settings.get("seasonality", {})
         periods = seasons(
             series, self.interval_s, flags.get("daytime", False), flags.get("weekday", False)
         )
+        tries = list(candidates(wanted, span, periods))
         best: Fit | None = None
         for done in range(1, wanted + 1):
             if done <= len(tries):

@@ -3,8 +3,10 @@
 The value of a time bucket is explained as level + trend + seasons (harmonics of the day, the week, or the period the
 data itself shows) + what the previous ``span - 1`` buckets were off by (an autoregression of the residuals):
 
-    y[t] = a + b t + sum_k (c_k cos w_k t + d_k sin w_k t) + sum_j phi_j r[t - j] + noise
+    y[t] = a + b t + sum_k (c_k cos w_k t + d_k sin w_k t) + sum_j phi_j r[t - j] + noise(t)
 
+A working day differs in shape from a Sunday: where there is a day and a week, side bands ``k/day +- j/week`` let the
+week change the day's harmonics. The noise may be small at night and large at noon: its size has a season of its own.
 Coefficients come from ridge regression re-weighted by Huber's rule, so that the anomalies in a training range do not
 bend the fit. How many harmonics, whether a trend, and how long the memory is chosen by hold-out error: one evaluation
 per candidate, which is what a training job reports as its progress.
@@ -29,6 +31,11 @@ DAY_S = 86400.0
 WEEK_S = 7 * DAY_S
 HUBER = 1.345
 ROUNDS = 6
+WEEK_HARMONICS = 3
+NOISE_HARMONICS = 3
+NOISE_FLOOR = 0.2
+MEAN_ABSOLUTE = 0.798
+ROWS_PER_COLUMN = 4
 RIDGE = 1e-6
 CLIP_SD = 3.0
 HOLD_OUT = 0.2
@@ -39,27 +46,31 @@ class Candidate:
     """What one training evaluation tries.
 
     Attributes:
-        harmonics: Harmonics of every season, >= 1.
+        harmonics: Harmonics of every season, >= 1; of the week at most three.
+        side_bands: Weekly side bands on each side of the day's harmonics, >= 0.
         trend: Whether a linear trend is fitted.
         memory: Residuals of earlier buckets that are used, >= 0.
     """
 
     harmonics: int
+    side_bands: int
     trend: bool
     memory: int
 
 
-def candidates(count: int, span: int | None) -> Iterator[Candidate]:
+def candidates(count: int, span: int | None, periods: tuple[float, ...]) -> Iterator[Candidate]:
     """Yield ``count`` candidates, most promising first; a longer list repeats none.
 
     Args:
         count: Evaluations wanted, >= 1. The list ends early when there is nothing left to try.
         span: Buckets the model looks at, itself included; ``None`` lets the search choose among 1, 2, 3, 5.
+        periods: Seasons, from :func:`seasons`.
     """
     spans = (2, 1, 5, 3) if span is None else (span,)
-    grid = itertools.product(spans, (False, True), (3, 6, 1, 10, 2, 4, 8))
-    for chosen, trend, harmonics in itertools.islice(grid, count):
-        yield Candidate(harmonics, trend, chosen - 1)
+    bands = (3, 0) if {DAY_S, WEEK_S} <= set(periods) else (0,)
+    grid = itertools.product(spans, (False, True), bands, (6, 3, 10, 1, 8, 2, 4))
+    for chosen, trend, side_bands, harmonics in itertools.islice(grid, count):
+        yield Candidate(harmonics, side_bands, trend, chosen - 1)
 
 
 def seasons(
@@ -117,10 +128,11 @@ class Fit:
     Attributes:
         origin: Time from which trend and seasons count, seconds.
         interval_s: Spacing of the series.
-        periods: Seasons, seconds.
-        harmonics: Harmonics per season.
+        frequencies: Of the seasons, cycles per second.
         trend: Whether the second coefficient is a trend.
-        coefficients: Level, trend if any, then cosine and sine of each harmonic of each season.
+        coefficients: Level, trend if any, then cosine and sine of each frequency.
+        noise_frequencies: Of the season of the noise.
+        noise: Coefficients of the size of the noise relative to ``sd``, laid out like ``coefficients``.
         memory: Autoregression of the residuals, latest first.
         sd: Standard deviation of the season-only residuals.
         step_sd: Standard deviation of the one-step prediction error.
@@ -129,10 +141,11 @@ class Fit:
 
     origin: float
     interval_s: float
-    periods: tuple[float, ...]
-    harmonics: int
+    frequencies: tuple[float, ...]
     trend: bool
     coefficients: tuple[float, ...]
+    noise_frequencies: tuple[float, ...]
+    noise: tuple[float, ...]
     memory: tuple[float, ...]
     sd: float
     step_sd: float
@@ -145,13 +158,19 @@ class Fit:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Fit:
         """Return the fit stored by :meth:`to_json`."""
-        listed = ("periods", "coefficients", "memory")
+        listed = ("frequencies", "coefficients", "noise_frequencies", "noise", "memory")
         return cls(**{**values, **{key: tuple(values[key]) for key in listed}})
 
     def baseline(self, times: Floats) -> Floats:
         """Return level, trend and seasons at these times (seconds)."""
-        design = _design(times - self.origin, self.periods, self.harmonics, self.trend)
+        design = _design(times - self.origin, self.frequencies, self.trend)
         return np.asarray(design @ np.array(self.coefficients), dtype=np.float64)
+
+    def noise_size(self, times: Floats) -> Floats:
+        """Return how large the noise is at these times, 1 being its usual size."""
+        design = _design(times - self.origin, self.noise_frequencies, trend=False)
+        size = design @ np.array(self.noise)
+        return np.asarray(np.maximum(size, NOISE_FLOOR), dtype=np.float64)
 
     def predict(self, times: Floats, observed: Floats) -> tuple[Floats, Floats]:
         """Return what each bucket was expected to be, knowing the buckets before it, and its standard deviation.
@@ -165,12 +184,12 @@ class Fit:
         """
         base = self.baseline(times)
         residuals = np.nan_to_num(observed - base)
-        limit = CLIP_SD * self.sd
+        limit = CLIP_SD * self.sd * self.noise_size(times)
         residuals = np.clip(residuals, -limit, limit)
         expected = base.copy()
         for lag, weight in enumerate(self.memory, start=1):
             expected[lag:] += weight * residuals[:-lag]
-        return expected, np.full(len(times), self.step_sd)
+        return expected, self.step_sd * self.noise_size(times)
 
     def forecast(self, times: Floats, history: Floats) -> tuple[Floats, Floats]:
         """Return the expected values of future buckets and their standard deviations, which grow towards ``sd``.
@@ -201,17 +220,34 @@ class Fit:
                 gain = float(weights @ impulse[::-1])
             else:
                 gain = 0.0
-        return expected, sds
+        return expected, sds * self.noise_size(times)
 
 
-def _design(elapsed: Floats, periods: tuple[float, ...], harmonics: int, trend: bool) -> Floats:
+def _frequencies(
+    periods: tuple[float, ...], candidate: Candidate, interval_s: float, rows: int
+) -> tuple[float, ...]:
+    """Return the frequencies of a candidate below Nyquist's, the important first, as many as the data can bear."""
+    found: list[float] = []
+    for harmonic in range(1, candidate.harmonics + 1):
+        found += [
+            harmonic / period
+            for period in periods
+            if period != WEEK_S or harmonic <= WEEK_HARMONICS
+        ]
+        if {DAY_S, WEEK_S} <= set(periods):
+            for band in range(1, candidate.side_bands + 1):
+                found += [harmonic / DAY_S - band / WEEK_S, harmonic / DAY_S + band / WEEK_S]
+    usable = [frequency for frequency in dict.fromkeys(found) if frequency < 0.499 / interval_s]
+    return tuple(usable[: max(0, rows // ROWS_PER_COLUMN - 2) // 2])
+
+
+def _design(elapsed: Floats, frequencies: tuple[float, ...], trend: bool) -> Floats:
     columns: list[Floats] = [np.ones(len(elapsed))]
     if trend:
         columns.append(elapsed / DAY_S)
-    for period in periods:
-        for harmonic in range(1, harmonics + 1):
-            angle = 2 * np.pi * harmonic * elapsed / period
-            columns += [np.cos(angle), np.sin(angle)]
+    for frequency in frequencies:
+        angle = 2 * np.pi * frequency * elapsed
+        columns += [np.cos(angle), np.sin(angle)]
     return np.column_stack(columns)
 
 
@@ -293,28 +329,31 @@ def _fit_all(
 ) -> Fit:
     present = np.isfinite(values)
     origin = float(times[0])
-    finest = 2.0 * interval_s
-    harmonics = candidate.harmonics
-    if periods:
-        harmonics = max(1, min(harmonics, int(min(periods) / finest)))
-    design = _design(times - origin, periods, harmonics, candidate.trend)
+    rows = int(present.sum())
+    frequencies = _frequencies(periods, candidate, interval_s, rows)
+    design = _design(times - origin, frequencies, candidate.trend)
     coefficients = _robust(design[present], values[present])
     residuals = np.where(present, values - design @ coefficients, 0.0)
     memory = _autoregression(residuals, present, candidate.memory)
     floor = 1e-6 * max(1.0, float(np.abs(values[present]).max()))
     sd = max(_spread(residuals[present]), floor)
+    quiet = replace(candidate, harmonics=NOISE_HARMONICS, side_bands=0)
+    noise_frequencies = _frequencies(periods, quiet, interval_s, rows // ROWS_PER_COLUMN)
+    sizes = np.abs(residuals[present]) / (MEAN_ABSOLUTE * sd)
+    noise = _robust(_design((times - origin)[present], noise_frequencies, trend=False), sizes)
     fitted = Fit(
-        origin,
-        interval_s,
-        periods,
-        harmonics,
-        candidate.trend,
-        tuple(coefficients.tolist()),
-        tuple(memory.tolist()),
-        sd,
-        sd,
-        1.0,
+        origin=origin,
+        interval_s=interval_s,
+        frequencies=frequencies,
+        trend=candidate.trend,
+        coefficients=tuple(coefficients.tolist()),
+        noise_frequencies=noise_frequencies,
+        noise=tuple(noise.tolist()),
+        memory=tuple(memory.tolist()),
+        sd=sd,
+        step_sd=sd,
+        loss=1.0,
     )
     expected, _ = fitted.predict(times, values)
-    step_sd = max(_spread((values - expected)[present]), floor)
-    return replace(fitted, step_sd=step_sd)
+    errors = (values - expected)[present] / fitted.noise_size(times[present])
+    return replace(fitted, step_sd=max(_spread(errors), floor))

@@ -1,0 +1,152 @@
+"""Run the demo: ``hatch run demo [--only NAME] [--keep] [--list]``.
+
+Each client has a chapter, ``tools/chapters/<client>.py``, that starts the servers it needs on free ports and walks
+through the client's job on real input; ``tools/stage.py`` says how one is written. Chapters run one after the other,
+those of :data:`ORDER` first; the demo exits with 0 only if every step of every chapter held.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from types import ModuleType
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from stage import Stage, StepFailed
+
+CHAPTERS = pathlib.Path(__file__).parent / "chapters"
+ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "yagna")
+LIMIT_S = 120.0
+
+
+@dataclass
+class Outcome:
+    """How a chapter went."""
+
+    name: str
+    steps: int
+    duration_s: float
+    failure: str | None
+
+
+def chapter_names() -> list[str]:
+    """Return the names of the chapters that exist: those of :data:`ORDER` first, others by name."""
+    found = sorted(path.stem for path in CHAPTERS.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def load(name: str) -> ModuleType:
+    """Import one chapter by its file."""
+    specification = importlib.util.spec_from_file_location(
+        f"chapter_{name}", CHAPTERS / f"{name}.py"
+    )
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+class Watchdog:
+    """Ends the process when the demo hangs, and says in which step."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.stage: Stage | None = None
+        self._timer = threading.Timer(limit_s, self._bite, args=(limit_s,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _bite(self, limit_s: float) -> None:
+        step = self.stage.current if self.stage else None
+        sys.stderr.write(f"\nthe demo hangs after {limit_s:.0f} s, in the step {step!r}; stopped\n")
+        os._exit(1)
+
+    def stop(self) -> None:
+        """Call the watchdog off."""
+        self._timer.cancel()
+
+
+def run_chapter(name: str, stage: Stage, console: Console) -> Outcome:
+    """Run one chapter and report; what fails is shown and does not stop the others."""
+    started = time.perf_counter()
+    failure = None
+    try:
+        module = load(name)
+        console.print(f"\n[bold]{escape(module.TITLE)}[/]")
+        module.run(stage)
+    except StepFailed as error:
+        failure = str(error)
+    except Exception as error:
+        failure = repr(error)
+        console.print(escape("".join(traceback.format_exception(error))), style="dim")
+    return Outcome(name, stage.steps, time.perf_counter() - started, failure)
+
+
+def summary(outcomes: list[Outcome]) -> Table:
+    """Return the table at the end."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("chapter")
+    table.add_column("steps", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("result")
+    for outcome in outcomes:
+        result = "[green]held[/]" if outcome.failure is None else "[red]failed[/]"
+        table.add_row(outcome.name, str(outcome.steps), f"{outcome.duration_s:.1f}", result)
+    return table
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, metavar="NAME", help="Run only this chapter; repeatable.")
+@click.option("--keep", is_flag=True, help="Leave the servers running until Ctrl-C.")
+@click.option("--list", "only_list", is_flag=True, help="List the chapters and exit.")
+def main(only: tuple[str, ...], keep: bool, only_list: bool) -> None:
+    """Walk every client through its job against the mock servers; exit 0 only if every step held."""
+    names = chapter_names()
+    if only_list:
+        click.echo("\n".join(names))
+        return
+    if unknown := sorted(set(only) - set(names)):
+        raise click.UsageError(f"no chapter {unknown[0]!r}; there are: {', '.join(names)}")
+    console = Console(highlight=False)
+    watchdog = Watchdog(LIMIT_S)
+    outcomes: list[Outcome] = []
+    stages: list[Stage] = []
+    try:
+        for name in names:
+            if only and name not in only:
+                continue
+            stage = watchdog.stage = Stage(console)
+            stages.append(stage)
+            outcomes.append(run_chapter(name, stage, console))
+            if not keep:
+                stage.close()
+        watchdog.stop()
+        console.print()
+        console.print(summary(outcomes))
+        if keep:
+            for stage in stages:
+                for title, url in stage.addresses:
+                    console.print(f"{title}  {url}")
+            console.print("[dim]Ctrl-C stops the servers[/]")
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print("stopped")
+    finally:
+        watchdog.stop()
+        for stage in stages:
+            stage.close()
+    sys.exit(0 if outcomes and all(outcome.failure is None for outcome in outcomes) else 1)
+
+
+if __name__ == "__main__":
+    main()
