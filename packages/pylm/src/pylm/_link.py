@@ -1,0 +1,278 @@
+"""The two sockets of a client and the calls that share them.
+
+One link lives as long as its client: no socket is opened per call, so no answer meets a closing subscriber. Any
+number of threads may call at once; one of them reads for all (leader and followers), each call finds its answers by
+the message id that servers of this generation return. Original servers return none: their answers go to the oldest
+open call, as the original had it.
+
+Called by the clients of both generations. Source: wire reference, sections G3 and G4; faults E-1, E-15, E-17.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import zmq
+
+from pylm import _wire
+from pylm._loop import DRAIN
+from pylm.config import Overflow
+from pylm.errors import Closed, Malformed, Overloaded, PylmError, TimedOut, from_failure
+
+__all__ = ["Answer", "Call", "Link"]
+
+SLICE_MS: Final = 100
+
+Answer = tuple[int, bytes, PylmError | None, str]
+"""Index of the message it answers (-1: unknown), payload, failure, name of the payload's serializer."""
+
+
+class Call:
+    """One job or evaluation in progress."""
+
+    __slots__ = ("answers", "complete", "error", "exhausted", "kept", "pending", "sent", "stopped", "uses_ids")
+
+    def __init__(self, *, uses_ids: bool, keep: bool) -> None:
+        self.answers: collections.deque[Answer] = collections.deque()
+        self.pending: dict[bytes, int] = {}
+        self.kept: dict[bytes, bytes] | None = {} if keep else None
+        self.sent = 0
+        self.complete = 0
+        self.exhausted = False
+        self.stopped = False
+        self.error: BaseException | None = None
+        self.uses_ids = uses_ids
+
+
+class Link:
+    """Sends envelopes on one socket and hands what comes back to the call it belongs to.
+
+    Args:
+        push: Connected PUSH.
+        answers: Connected SUB (answers carry a topic) or PULL.
+        client: Uuid of the client; answers of others are not ours.
+        describe: Names the peer, for error messages.
+
+    Thread-safe. Not fork-safe: make a new client after a fork.
+    """
+
+    def __init__(
+        self,
+        push: zmq.Socket[bytes],
+        answers: zmq.Socket[bytes],
+        client: str,
+        describe: Callable[[], str],
+    ) -> None:
+        self._push = push
+        self._answers = answers
+        self._has_topic = answers.type == zmq.SUB
+        self._topic = client.encode()
+        self._client = client
+        self._describe = describe
+        self._routes: dict[bytes, Call] = {}
+        self._calls: list[Call] = []
+        self._send_lock = threading.Lock()
+        self._receive_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._followers = 0
+        self._closed = False
+        self.strays = 0
+        answers.rcvtimeo = SLICE_MS
+        self._decode = _wire.decode_new if self._has_topic else _wire.decode_old
+
+    def open(self, call: Call) -> None:
+        """Let answers reach the call."""
+        if self._closed:
+            raise Closed(f"the client of {self._describe()} is closed")
+        self._calls.append(call)
+
+    def finish(self, call: Call) -> None:
+        """Forget the call; answers that still come are counted as strays."""
+        call.stopped = True
+        with contextlib.suppress(ValueError):
+            self._calls.remove(call)
+        for identity in list(call.pending):
+            self._routes.pop(identity, None)
+
+    def expect(self, call: Call, identity: bytes, index: int) -> None:
+        """Route answers to the message of that id to the call; before it is sent."""
+        call.pending[identity] = index
+        self._routes[identity] = call
+
+    def try_send(self, frame: bytes) -> bool:
+        """Send without waiting; return whether there was room."""
+        with self._send_lock:
+            if self._closed:
+                raise Closed(f"the client of {self._describe()} is closed")
+            try:
+                self._push.send(frame, zmq.DONTWAIT, copy=len(frame) < 65536)
+            except zmq.Again:
+                return False
+        return True
+
+    def send(self, frame: bytes, deadline: float, overflow: Overflow, *, feeding: bool) -> bool:
+        """Send, waiting for room as the policy says; return whether the frame left.
+
+        Args:
+            frame: The envelope.
+            deadline: Monotonic seconds, ``inf`` for none.
+            overflow: ``block``; ``raise``; ``drop-oldest`` drops this frame (a queue inside ZeroMQ cannot be reached).
+            feeding: A background thread sends while another one reads.
+
+        Raises:
+            Overloaded: No room and the policy is ``raise``.
+            TimedOut: No room until the deadline; the frame was not sent.
+            Closed: The client was closed meanwhile.
+        """
+        if self.try_send(frame):
+            return True
+        if overflow == "raise":
+            raise Overloaded(f"the queue to {self._describe()} is full or nobody is connected; try later")
+        if overflow == "drop-oldest":
+            return False
+        while not self.try_send(frame):
+            now = time.monotonic()
+            if now >= deadline:
+                raise TimedOut(
+                    f"no room in the queue to {self._describe()} in time: is the server running? The message was not sent"
+                )
+            if feeding:
+                time.sleep(0.001)
+            else:
+                self._read_once(0.001)
+        return True
+
+    def wait(self, call: Call, deadline: float) -> bool:
+        """Wait until the call has an answer, failed or the deadline passed; return whether it has one.
+
+        Raises:
+            Closed: The client was closed meanwhile.
+        """
+        while not call.answers:
+            if self._closed:
+                raise Closed(f"the client of {self._describe()} was closed while a call waited")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if call.error is not None:
+                return False
+            self._read_once(min(left, 0.1), call)
+        return True
+
+    def _read_once(self, limit_s: float, call: Call | None = None) -> None:
+        if self._receive_lock.acquire(blocking=False):
+            try:
+                if not (call is not None and call.answers) and not self._closed:
+                    self._pump(limit_s)
+            finally:
+                self._receive_lock.release()
+                if self._followers:
+                    with self._changed:
+                        self._changed.notify_all()
+            return
+        with self._changed:
+            self._followers += 1
+            try:
+                if not (call is not None and call.answers):
+                    self._changed.wait(min(limit_s, 0.02))
+            finally:
+                self._followers -= 1
+
+    def poll(self) -> None:
+        """Take in what has arrived, without waiting."""
+        if self._receive_lock.acquire(blocking=False):
+            try:
+                self._pump(0.0)
+            finally:
+                self._receive_lock.release()
+
+    def _pump(self, limit_s: float) -> None:
+        socket = self._answers
+        receive = socket.recv
+        flags = 0
+        if limit_s < SLICE_MS / 1000:
+            flags = zmq.DONTWAIT
+            if limit_s > 0 and not socket.poll(max(1, int(limit_s * 1000))):
+                return
+        for _ in range(DRAIN):
+            try:
+                frame = receive(flags)
+            except zmq.Again:
+                return
+            flags = zmq.DONTWAIT
+            if self._has_topic:
+                topic, frame = frame, b""
+                parts = 0
+                while socket.rcvmore:
+                    frame = receive()
+                    parts += 1
+                if topic != self._topic or parts != 1:
+                    self.strays += 1
+                    continue
+            self._route(frame)
+
+    def _route(self, frame: bytes) -> None:
+        try:
+            message, payload = self._decode(frame)
+            ext = message.ext
+            identity = _wire.message_id(ext) if ext else b""
+            extension = _wire.parse_extension(ext) if ext and _wire.has_more(ext) else None
+        except Malformed:
+            self.strays += 1
+            return
+        if message.client != self._client:
+            self.strays += 1
+            return
+        if not identity:
+            call = next((each for each in self._calls if not each.uses_ids), None)
+            if call is None:
+                self.strays += 1
+            else:
+                call.answers.append((-1, payload, None, ""))
+            return
+        found = self._routes.get(identity)
+        if found is None:
+            self.strays += 1
+            return
+        index = found.pending.get(identity, -1)
+        if _wire.is_complete(ext):
+            found.complete += 1
+            found.pending.pop(identity, None)
+            self._routes.pop(identity, None)
+            if found.kept is not None:
+                found.kept.pop(identity, None)
+        failure = None
+        serializer = ""
+        if extension is not None:
+            serializer = extension.serializer
+            if extension.HasField("error"):
+                failure = from_failure(extension.error)
+        found.answers.append((index, payload, failure, serializer))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Close both sockets; calls in other threads raise :class:`~pylm.errors.Closed`. Idempotent."""
+        self._closed = True
+        with self._receive_lock, self._send_lock:
+            self._answers.close(0)
+            self._push.close()
+
+
+def wait_handshake(socket: zmq.Socket[Any], connect: Callable[[], None], timeout_s: float) -> bool:
+    """Connect ``socket`` and wait until the peer answered the handshake; return whether it did."""
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    try:
+        connect()
+        return bool(monitor.poll(max(1, int(timeout_s * 1000))))
+    finally:
+        socket.disable_monitor()
+        monitor.close(0)

@@ -1,0 +1,364 @@
+"""What every server is made of: the loop, the way in, the way out, the cache service, signals, the end.
+
+Subclassed by the servers of both generations (:mod:`pylm._stages`, :mod:`pylm._master`, :mod:`pylm._oldstages`).
+One thread works (the caller of ``start``); a second answers cache requests, so that clients can connect and ``pylm
+top`` can look while a user function is busy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import zmq
+
+from pylm import _wire
+from pylm._cache import CacheVerbs
+from pylm._loop import DRAIN, Loop
+from pylm._outlet import Outlet
+from pylm._stats import Stats
+from pylm._version import __version__
+from pylm.config import ServerOptions
+from pylm.errors import Malformed, Overloaded, PylmError, to_failure
+from pylm.persistence.kv import DictDB
+
+__all__ = ["DEFAULT_OPTIONS", "Engine", "SideService"]
+
+DEFAULT_OPTIONS = ServerOptions()
+FAILED_PAYLOAD = b"0"
+
+
+class SideService:
+    """Answers requests on a REQ/REP address from a thread of its own.
+
+    Bound as ROUTER, which REQ peers cannot tell from REP; a peer that wants to know sees it in the handshake.
+
+    Args:
+        socket: Bound ROUTER; closed by :meth:`stop`.
+        answer: One request frame to one answer frame; must not raise.
+        name: Of the thread.
+        limit: Requests to answer before the service ends.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        answer: Callable[[bytes], bytes],
+        name: str,
+        limit: int = sys.maxsize,
+    ) -> None:
+        self._socket = socket
+        self._answer = answer
+        self._left = limit
+        self._loop = Loop()
+        self._loop.add_reader(socket, self._on_request)
+        self._thread = threading.Thread(target=self._loop.run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def _on_request(self) -> None:
+        for _ in range(DRAIN):
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if len(frames) != 3 or frames[1]:
+                continue
+            answer = self._answer(frames[2])
+            with contextlib.suppress(zmq.Again):
+                self._socket.send_multipart([frames[0], b"", answer], zmq.DONTWAIT)
+            self._left -= 1
+            if self._left <= 0:
+                self._loop.stop()
+                return
+
+    def stop(self) -> None:
+        """End the thread and close the socket; idempotent."""
+        if self._thread.is_alive():
+            self._loop.stop()
+            self._thread.join()
+        self._loop.close()
+        self._socket.close()
+
+
+class Engine:
+    """The frame of a server; subclasses open sockets, say what comes in and handle one frame.
+
+    Args:
+        name: Of the server: in routes, logs, threads.
+        logger: Its logger.
+        cache: Store of its cache.
+        messages: Stop after so many messages; for tests.
+        options: See :class:`~pylm.config.ServerOptions`.
+
+    Not thread-safe but for :meth:`stop`; do not fork with a server running.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        logger: logging.Logger,
+        cache: Any,
+        messages: int,
+        options: ServerOptions | None,
+    ) -> None:
+        self.name = name
+        self.logger = logger
+        self.options = options if options is not None else DEFAULT_OPTIONS
+        self.cache = cache if cache is not None else DictDB(self.options.max_cache_bytes)
+        self.messages = messages
+        self.stats = Stats(name, type(self).__name__)
+        self.stats.gauges["waiting"] = lambda: self._outlet.waiting() if self._outlet else 0
+        self._outlet: Outlet | None = None
+        self._inputs: list[tuple[zmq.Socket[bytes], Callable[[], object]]] = []
+        self._sockets: list[zmq.Socket[bytes]] = []
+        self._loop: Loop | None = None
+        self._side: SideService | None = None
+        self._cache_socket: zmq.Socket[bytes] | None = None
+        self._verbs = CacheVerbs(self.cache, logger, stats=self.stats.encoded)
+        self._count = 0
+        self._paused = False
+        self._draining = False
+        self._stop_asked = False
+        self._closed = False
+        self._started = threading.Event()
+
+    # Construction, called by subclasses
+
+    def _open(
+        self, kind: int, *, bind: str | None = None, connect: str | None = None
+    ) -> zmq.Socket[bytes]:
+        try:
+            socket = self.options.open_socket(kind, bind=bind, connect=connect)
+        except zmq.ZMQError:
+            self.close()
+            raise
+        self._sockets.append(socket)
+        return socket
+
+    def _open_cache(self, db_address: str) -> None:
+        self._cache_socket = self._open(zmq.ROUTER, bind=db_address)
+
+    def _publish_keys(self, **keys: str) -> None:
+        """Put the server's addresses into its cache, where clients find them and cannot change them."""
+        keys = {**keys, "pylm_version": __version__}
+        for key, value in keys.items():
+            self.cache.set(key, value.encode())
+        self._verbs.protected.update(keys)
+
+    # Life
+
+    def start(self, cache_messages: int = sys.maxsize) -> bytes:
+        """Serve until :meth:`stop`, SIGTERM (drains), SIGINT or the message limit; then close.
+
+        Args:
+            cache_messages: Stop answering cache requests after so many; for tests.
+
+        Returns:
+            The name, as bytes.
+
+        Raises:
+            Closed: The server was started before; sockets are opened by the constructor, make a new one.
+        """
+        if self._closed or self._loop is not None:
+            from pylm.errors import Closed
+
+            raise Closed(f"server {self.name} has run or runs already; make a new one")
+        self._loop = Loop()
+        try:
+            with self._signals():
+                self._begin(cache_messages)
+                if not self._stop_asked:
+                    self._started.set()
+                    self._loop.run()
+                if self._draining:
+                    self._drain()
+        finally:
+            self._started.set()
+            self.close()
+        return self.name.encode()
+
+    def _begin(self, cache_messages: int) -> None:
+        assert self._loop is not None
+        for socket, handler in self._inputs:
+            self._loop.add_reader(socket, handler)
+        if self._outlet is not None:
+            self._outlet.attach(self._loop)
+        if self._cache_socket is not None:
+            self._side = SideService(
+                self._cache_socket, self._verbs.answer, f"{self.name}-cache", cache_messages
+            )
+            self._side.start()
+
+    def stop(self, *, drain: bool = False) -> None:
+        """Make ``start`` return; thread-safe.
+
+        Args:
+            drain: Work through what has arrived first, for at most ``options.drain_s`` seconds.
+        """
+        self._draining = self._draining or drain
+        self._stop_asked = True
+        loop = self._loop
+        if loop is not None:
+            loop.stop()
+
+    def wait_started(self, timeout_s: float = 10.0) -> bool:
+        """Wait, from another thread, until ``start`` serves; return whether it does."""
+        return self._started.wait(timeout_s)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Engine]:
+        """Serve in a background thread for the length of a ``with`` block, then stop and close."""
+        thread = threading.Thread(target=self.start, name=self.name, daemon=True)
+        thread.start()
+        try:
+            self.wait_started()
+            yield self
+        finally:
+            self.stop()
+            thread.join()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, _: object) -> None:
+            if number == signal.SIGINT and self._stop_asked:
+                raise KeyboardInterrupt
+            self.stop(drain=number == signal.SIGTERM)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _drain(self) -> None:
+        """Work until nothing has moved for 100 ms or the time is up."""
+        assert self._loop is not None
+        loop = self._loop
+        deadline = loop.clock() + self.options.drain_s
+        for socket in self._sockets:
+            endpoint = socket.last_endpoint.decode(errors="replace") if socket.type != zmq.SUB else ""
+            if socket in dict(self._inputs) and endpoint:
+                with contextlib.suppress(zmq.ZMQError):
+                    socket.unbind(endpoint)
+        before = -1
+        quiet_at = loop.clock() + 0.1
+
+        def look() -> None:
+            nonlocal before, quiet_at
+            if self._outlet is not None:
+                self._outlet.flush()
+            now = loop.clock()
+            if self.stats.received + self._busy() != before or self._busy():
+                before, quiet_at = self.stats.received + self._busy(), now + 0.1
+            if now >= deadline or now >= quiet_at:
+                loop.stop()
+            else:
+                loop.call_later(0.02, look)
+
+        loop.call_later(0.0, look)
+        loop.run()
+        if self._outlet is not None:
+            self._outlet.flush()
+            self.stats.dropped += self._outlet.waiting()
+        self.logger.info("%s drained: %d received", self.name, self.stats.received)
+
+    def _busy(self) -> int:
+        """Return how much is in work; masters count their jobs."""
+        return 0
+
+    def close(self) -> None:
+        """Close every socket; idempotent. A running server is closed by ``start`` itself."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._side is not None:
+            self._side.stop()
+        for socket in self._sockets:
+            socket.close()
+        if self._loop is not None:
+            self._loop.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Work
+
+    def _counted(self) -> bool:
+        """Count one message; return whether it was the last allowed one."""
+        self._count += 1
+        if self._count >= self.messages and self._loop is not None:
+            self._loop.stop()
+            return True
+        return False
+
+    def _check_backlog(self) -> None:
+        """Stop or resume reading, by how full the way out is."""
+        assert self._loop is not None
+        outlet = self._outlet
+        if outlet is None or self.options.overflow != "block":
+            return
+        if not self._paused and outlet.is_full():
+            self._paused = True
+            for socket, _ in self._inputs:
+                self._loop.remove_reader(socket)
+            self._loop.call_later(0.005, self._check_backlog)
+        elif self._paused:
+            if outlet.waiting() * 2 <= self.options.backlog:
+                self._paused = False
+                for socket, handler in self._inputs:
+                    self._loop.add_reader(socket, handler)
+            else:
+                self._loop.call_later(0.005, self._check_backlog)
+
+    def _refuse_overload(self) -> None:
+        """Raise :class:`Overloaded` when the policy is to refuse and the way out is full."""
+        if self.options.overflow == "raise" and self._outlet is not None and self._outlet.is_full():
+            raise Overloaded(
+                f"{self.name} has {self._outlet.waiting()} answers waiting for slow readers; try later"
+            )
+
+    def _log_failure(self, error: BaseException) -> None:
+        if isinstance(error, PylmError):
+            self.logger.error("%s", error.message)
+            return
+        import traceback
+
+        self.logger.error("User function gave an error")
+        for line in traceback.format_exc().rstrip().splitlines():
+            self.logger.error("%s", line)
+
+    def _decode(self, frame: bytes, old: bool = False) -> tuple[_wire.Envelope, bytes] | None:
+        """Return message and payload, or count, log and swallow what is not an envelope."""
+        self.stats.received += 1
+        self.stats.bytes_in += len(frame)
+        try:
+            return _wire.decode_old(frame) if old else _wire.decode_new(frame)
+        except Malformed:
+            self.stats.malformed += 1
+            self.logger.error("Message could not be decoded")
+            return None
+
+    def _mark_failed(
+        self, message: _wire.Envelope, error: BaseException, server: str, function: str
+    ) -> None:
+        """Record a failure in the envelope, if its sender asked for failures by sending an extension."""
+        self.stats.failed += 1
+        if message.ext:
+            failure = to_failure(error, server=server, function=function, stage=message.stage)
+            message.ext = _wire.add_failure(message.ext, failure)

@@ -1,0 +1,352 @@
+"""Server, Pipeline and Sink: one message in, the function's result out, topic by topic.
+
+Re-exported by :mod:`pylm.servers`. Source: API reference, section A1; faults E-1 to E-6, E-24, E-26, E-28.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import zmq
+
+from pylm import _calls, _wire
+from pylm._logs import server_logger
+from pylm._loop import DRAIN
+from pylm._outlet import PubOutlet
+from pylm._server import FAILED_PAYLOAD, Engine
+from pylm.config import ConfigurationError, ServerOptions
+from pylm.errors import WrongServer, WrongType
+
+__all__ = ["Pipeline", "Server", "Sink"]
+
+_ROUTES = 1024
+
+
+class _Stage(Engine):
+    """What the three have in common: look the function up, call it, publish the result."""
+
+    _ends_on_none = False
+
+    def __init__(
+        self,
+        name: str,
+        db_address: str,
+        pub_address: str,
+        pipelined: bool,
+        log_level: int,
+        messages: int,
+        options: ServerOptions | None,
+    ) -> None:
+        super().__init__(name, server_logger(name, log_level), None, messages, options)
+        self.db_address = db_address
+        self.pub_address = pub_address
+        self.pipelined = pipelined
+        self._open_cache(db_address)
+        self.pub_socket = self._open(zmq.XPUB, bind=pub_address)
+        self._outlet: PubOutlet = PubOutlet(self.pub_socket, self.stats, self.options)
+        self._table = _calls.FunctionTable(self, name, ("echo",))
+        self._routes: dict[tuple[str, int], tuple[Any, str, str]] = {}
+        self._message: _wire.Envelope = _wire.PalmMessage()
+        self._payload = b""
+        self._steers = _overrides(type(self), "handle_stream", _Stage)
+
+    @property
+    def message(self) -> _wire.Envelope:
+        """The message in work; a function may read it and change all of it but the payload."""
+        if self._payload and not self._message.payload:
+            self._message.payload = self._payload
+        return self._message
+
+    def handle_stream(self, message: Any) -> tuple[str, Any]:
+        """Return topic and message of an answer; override to steer a stream.
+
+        The default sends the answer to the next server (topic = own name, stage + 1) when pipelined, else to the
+        client.
+        """
+        if self.pipelined:
+            message.stage += 1
+            return self.name, message
+        return message.client, message
+
+    def echo(self, payload: bytes) -> bytes:
+        """Return the payload; callable remotely, for stages that only steer."""
+        return payload
+
+    def _handle(self, frame: bytes) -> None:
+        self._counted()
+        logger = self.logger
+        debug = logger.isEnabledFor(logging.DEBUG)
+        if debug:
+            logger.debug("Got message %d", self._count)
+        decoded = self._decode(frame)
+        if decoded is not None:
+            self._serve(*decoded, debug)
+            if self._outlet.is_full():
+                self._check_backlog()
+        if debug:
+            logger.debug("Server waiting for messages")
+
+    def _serve(self, message: _wire.Envelope, payload: bytes, debug: bool) -> None:
+        self._message = message
+        self._payload = payload
+        serializer = ""
+        server = function = ""
+        ext = message.ext
+        try:
+            if ext and _wire.has_more(ext):
+                extension = _wire.parse_extension(ext)
+                if extension.HasField("error"):
+                    self._publish(message, payload, failed=True)
+                    return
+                serializer = extension.serializer
+            if self.options.overflow == "raise":
+                self._refuse_overload()
+            key = (message.function, message.stage)
+            found = self._routes.get(key)
+            if found is None:
+                found = self._find(*key)
+            call, server, function = found
+            if debug:
+                self.logger.debug("Looking for %s", function)
+            if serializer:
+                result = _calls.call(call, payload, serializer, f"{server}.{function}")
+            else:
+                result = call(payload)
+                if type(result) is not bytes and result is not None:
+                    result = _calls.check_bytes(result, f"{server}.{function}")
+            if result is None and not self._ends_on_none:
+                raise WrongType(
+                    f"{server}.{function} returned None; only functions of a Pipeline or Sink may end a message"
+                )
+        except Exception as error:  # noqa: BLE001 - a user function may raise anything
+            self._log_failure(error)
+            self._mark_failed(message, error, server or self.name, function)
+            self._publish(message, FAILED_PAYLOAD, failed=True)
+            return
+        if result is None:
+            self.stats.ended += 1
+            return
+        self._publish(message, result)
+
+    def _find(self, route: str, stage: int) -> tuple[Any, str, str]:
+        server, function = _calls.split_route(route, stage)
+        if server != self.name:
+            raise WrongServer(f"You called {server}, instead of {self.name}")
+        found = self._table(function), server, function
+        if len(self._routes) >= _ROUTES:
+            self._routes.clear()
+        self._routes[route, stage] = found
+        return found
+
+    def _publish(self, message: _wire.Envelope, payload: bytes, failed: bool = False) -> None:
+        client = message.client
+        ext = message.ext
+        if self._steers:
+            try:
+                message.payload = payload
+                topic, message = self.handle_stream(message)
+                payload = message.payload
+            except Exception as error:  # noqa: BLE001 - user code
+                self._log_failure(error)
+                self._mark_failed(message, error, self.name, "handle_stream")
+                topic, payload, failed = client, FAILED_PAYLOAD, True
+        elif self.pipelined:
+            topic = self.name
+            message.stage += 1
+        else:
+            topic = client
+            if ext and not failed:
+                message.ext = _wire.add_complete(ext)
+        if not failed:
+            self.stats.answered += 1
+        frame = _wire.encode(message, payload)
+        self.stats.bytes_out += len(frame)
+        self._outlet.send(topic.encode(), frame, per_call=not ext and topic == client)
+
+
+def _overrides(kind: type, name: str, base: type) -> bool:
+    return getattr(kind, name) is not getattr(base, name)
+
+
+class Server(_Stage):
+    """Answers each message with the result of one of its methods.
+
+    Args:
+        name: Of the server, the part before the dot in ``"server.function"``.
+        db_address: Where clients look its addresses up and use its cache (binds).
+        pull_address: Where messages come in (binds PULL).
+        pub_address: Where answers go out (binds XPUB; topic is the client, or the own name when pipelined).
+        pipelined: Send results on to the next server instead of back to the client.
+        log_level: Of the logger, which has the server's name.
+        messages: Stop after so many messages; for tests.
+        options: Everything the original did not have.
+
+    Raises:
+        zmq.ZMQError: An address is in use or not an address.
+
+    Source: ``pylm.servers.Server`` of 0.14.4.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        db_address: str,
+        pull_address: str,
+        pub_address: str,
+        pipelined: bool = False,
+        log_level: int = logging.INFO,
+        messages: int = sys.maxsize,
+        *,
+        options: ServerOptions | None = None,
+    ) -> None:
+        super().__init__(name, db_address, pub_address, pipelined, log_level, messages, options)
+        self.pull_address = pull_address
+        self.pull_socket = self._open(zmq.PULL, bind=pull_address)
+        self._inputs.append((self.pull_socket, self._on_pull))
+        self._publish_keys(name=name, pull_address=pull_address, pub_address=pub_address)
+
+    def _on_pull(self) -> None:
+        receive, handle = self.pull_socket.recv, self._handle
+        loop = self._loop
+        assert loop is not None
+        for _ in range(DRAIN):
+            try:
+                frame = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            handle(frame)
+            if self._paused or not loop.running:
+                return
+
+
+class _Subscriber(_Stage):
+    """A stage fed by the publishing sockets of others."""
+
+    _ends_on_none = True
+
+    def _subscribe(self, address: str, previous: str) -> zmq.Socket[bytes]:
+        socket = self._open(zmq.SUB)
+        topic = previous.encode()
+        socket.subscribe(topic)
+        if self.options.curve is not None:
+            self.options.curve.apply(socket, as_server=False)
+        socket.connect(address)
+        self._inputs.append((socket, lambda: self._on_sub(socket, topic)))
+        return socket
+
+    def _on_sub(self, socket: zmq.Socket[bytes], topic: bytes) -> None:
+        loop = self._loop
+        assert loop is not None
+        for _ in range(DRAIN):
+            try:
+                got = socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            frames = []
+            while socket.rcvmore:
+                frames.append(socket.recv())
+            # A subscription matches by prefix; a server "even" must not work for "even2".
+            if topic and got != topic:
+                continue
+            if len(frames) != 1:
+                self.stats.received += 1
+                self.stats.malformed += 1
+                self.logger.error("Message could not be decoded")
+                continue
+            self._handle(frames[0])
+            if self._paused or not loop.running:
+                return
+
+
+class Pipeline(_Subscriber):
+    """Works on what a previous server publishes; a function that returns ``None`` ends the message.
+
+    Args:
+        name: Of the server.
+        db_address: Cache and addresses (binds).
+        sub_address: ``pub_address`` of the previous server (connects).
+        pub_address: Where results go (binds).
+        previous: Name of the previous server, or the topic its ``handle_stream`` chooses.
+        to_client: Publish to the client; ``False`` for the next server.
+        log_level: Of the logger.
+        messages: Stop after so many messages; for tests.
+        options: Everything the original did not have.
+
+    Raises:
+        zmq.ZMQError: An address is in use or not an address.
+
+    Source: ``pylm.servers.Pipeline`` of 0.14.4.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        db_address: str,
+        sub_address: str,
+        pub_address: str,
+        previous: str,
+        to_client: bool = True,
+        log_level: int = logging.INFO,
+        messages: int = sys.maxsize,
+        *,
+        options: ServerOptions | None = None,
+    ) -> None:
+        super().__init__(name, db_address, pub_address, not to_client, log_level, messages, options)
+        self.sub_address = sub_address
+        self.previous = previous
+        self.sub_socket = self._subscribe(sub_address, previous)
+        self._publish_keys(name=name, sub_address=sub_address, pub_address=pub_address)
+
+
+class Sink(_Subscriber):
+    """Gathers the streams of several servers.
+
+    Args:
+        name: Of the server.
+        db_address: Cache and addresses (binds).
+        sub_addresses: ``pub_address`` of each source (connects).
+        pub_address: Where results go (binds).
+        previous: Name or topic of each source, as many as there are addresses.
+        to_client: Publish to the client; ``False`` for the next server.
+        log_level: Of the logger.
+        messages: Stop after so many messages; for tests.
+        options: Everything the original did not have.
+
+    Raises:
+        AssertionError: ``sub_addresses`` or ``previous`` is not a list.
+        ConfigurationError: The lists differ in length.
+        zmq.ZMQError: An address is in use or not an address.
+
+    Source: ``pylm.servers.Sink`` of 0.14.4, which cut the longer list silently.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        db_address: str,
+        sub_addresses: list[str],
+        pub_address: str,
+        previous: list[str],
+        to_client: bool = True,
+        log_level: int = logging.INFO,
+        messages: int = sys.maxsize,
+        *,
+        options: ServerOptions | None = None,
+    ) -> None:
+        assert isinstance(sub_addresses, list), "sub_addresses is a list of addresses"
+        assert isinstance(previous, list), "previous is a list of names"
+        if len(sub_addresses) != len(previous):
+            raise ConfigurationError(
+                f"sink {name}: {len(sub_addresses)} addresses but {len(previous)} names of previous servers"
+            )
+        super().__init__(name, db_address, pub_address, not to_client, log_level, messages, options)
+        self.sub_addresses = sub_addresses
+        self.previous = previous
+        self.sub_sockets = [
+            self._subscribe(address, source)
+            for address, source in zip(sub_addresses, previous, strict=True)
+        ]
+        keys = {f"sub_address_{index}": address for index, address in enumerate(sub_addresses)}
+        self._publish_keys(name=name, **keys, pub_address=pub_address)

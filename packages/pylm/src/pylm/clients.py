@@ -1,0 +1,666 @@
+"""The client of the present API: ``eval``, ``job``, ``map``, and the server's cache.
+
+Source: ``pylm.clients`` of 0.14.4; API reference, section A2.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal
+
+import zmq
+
+from pylm import _wire, serializers
+from pylm._cacheclient import CacheClient
+from pylm._link import Answer, Call, Link, wait_handshake
+from pylm._logs import server_logger
+from pylm.config import Overflow, ServerOptions, check_choice, check_seconds
+from pylm.errors import TimedOut, WrongServer, WrongType
+from pylm.security import Curve
+
+__all__ = ["DEFAULT_TIMEOUT_S", "Client"]
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+CLIENT_FORMAT: Final = "%(asctime)s - %(levelname)s - %(message)s"
+
+_WINDOW = 1000
+_BURST = 64
+_LINGER_S = 0.5
+_RESEND_S = 2.0
+_READY_ITERABLES = (list, tuple, range, itertools.repeat)
+
+
+class _Unset:
+    def __repr__(self) -> str:
+        return "the client's timeout"
+
+
+_UNSET = _Unset()
+Timeout = float | None | _Unset
+
+
+def errors_default() -> Literal["raise", "payload"]:
+    """Return what ``PYLM_ERRORS`` asks for: ``payload`` for the original's ``b'0'``, else ``raise``."""
+    return "payload" if os.environ.get("PYLM_ERRORS") == "payload" else "raise"
+
+
+class JobRunner:
+    """Runs jobs over a link; what the clients of both generations share.
+
+    Args:
+        timeout: See :class:`Client`.
+        errors: See :class:`Client`.
+        overflow: See :class:`Client`.
+    """
+
+    def __init__(
+        self, timeout: float | None, errors: Literal["raise", "payload"] | None, overflow: Overflow
+    ) -> None:
+        check_seconds("timeout", timeout)
+        check_choice("overflow", overflow, ("block", "drop-oldest", "raise"))
+        self.timeout = timeout
+        self.errors: Literal["raise", "payload"] = errors_default() if errors is None else errors
+        check_choice("errors", self.errors, ("raise", "payload"))
+        self.overflow: Overflow = overflow
+        self._ids = _wire.MessageIds()
+
+    def limit(self, timeout: Timeout) -> float | None:
+        """Return the seconds that apply to a call."""
+        if isinstance(timeout, _Unset):
+            return self.timeout
+        check_seconds("timeout", timeout)
+        return timeout
+
+    def run(
+        self,
+        link: Link,
+        template: _wire.Template,
+        payloads: Iterable[Any],
+        messages: int,
+        *,
+        uses_ids: bool,
+        timeout_s: float | None,
+        explicit: bool,
+        idempotent: bool = False,
+        serializer: str = "",
+        describe: str,
+        extra: dict[str, Any] | None = None,
+    ) -> Iterator[Answer]:
+        """Send every payload, yield every answer, until ``messages`` answers or until all are known to be in.
+
+        Args:
+            link: The sockets.
+            template: The envelope.
+            payloads: What to send; lists, tuples, ranges and ``itertools.repeat`` are read in this thread, anything
+                else in a thread of its own, since it may wait for answers.
+            messages: Answers to yield.
+            uses_ids: The peer returns message ids.
+            timeout_s: Longest silence, seconds; ``None`` for ever.
+            explicit: The timeout was given for this call, so servers learn it as the deadline of each message.
+            idempotent: Unanswered messages may be sent again.
+            serializer: Of the payloads; empty for bytes.
+            describe: Names function and server in errors.
+            extra: Further fields of the extension.
+
+        Raises:
+            TimedOut: Nothing came for ``timeout_s``.
+            TypeError: A payload is not ``bytes`` (without a serializer).
+            Exception: Whatever iterating over ``payloads`` raises.
+        """
+        call = Call(uses_ids=uses_ids, keep=idempotent and uses_ids)
+        link.open(call)
+        dumps = serializers.lookup(serializer).dumps if serializer else None
+        fields: dict[str, Any] = dict(extra or {})
+        if idempotent:
+            fields["idempotent"] = True
+        if explicit and timeout_s is not None:
+            fields["deadline_ms"] = max(1, int(timeout_s * 1000))
+        if serializer:
+            fields["serializer"] = serializer
+        suffix = _wire.Extension(**fields).SerializeToString() if fields and uses_ids else b""
+        state = _Job(self, link, call, template, dumps, suffix, timeout_s, describe)
+        try:
+            yield from state.run(payloads, messages)
+        finally:
+            link.finish(call)
+
+    def result(self, answer: Answer) -> Any:
+        """Return an answer's value, or raise its failure.
+
+        Raises:
+            PylmError: The remote side failed, unless ``errors="payload"``.
+        """
+        _, payload, failure, serializer = answer
+        if failure is not None:
+            if self.errors == "raise":
+                raise failure
+            return payload
+        return serializers.lookup(serializer).loads(payload) if serializer else payload
+
+
+class _Job:
+    """One run of :meth:`JobRunner.run`."""
+
+    def __init__(
+        self,
+        runner: JobRunner,
+        link: Link,
+        call: Call,
+        template: _wire.Template,
+        dumps: Callable[[Any], bytes] | None,
+        suffix: bytes,
+        timeout_s: float | None,
+        describe: str,
+    ) -> None:
+        self.runner = runner
+        self.link = link
+        self.call = call
+        self.template = template
+        self.dumps = dumps
+        self.suffix = suffix
+        self.timeout_s = timeout_s
+        self.describe = describe
+        self.received = 0
+
+    def frame(self, payload: Any) -> bytes:
+        """Return the next message."""
+        if self.dumps is not None:
+            payload = self.dumps(payload)
+        elif not isinstance(payload, (bytes, bytearray, memoryview)):
+            raise WrongType(
+                f"{self.describe}: the payload is {type(payload).__name__}; without a serializer it must be bytes"
+            )
+        call = self.call
+        if not call.uses_ids:
+            call.sent += 1
+            return self.template.frame(payload, b"")
+        identity, ext = self.runner._ids.next()
+        frame = self.template.frame(payload, ext + self.suffix)
+        if call.kept is not None:
+            call.kept[identity] = frame
+        self.link.expect(call, identity, call.sent)
+        call.sent += 1
+        return frame
+
+    def deadline(self) -> float:
+        """Return when the present silence ends the job."""
+        return float("inf") if self.timeout_s is None else time.monotonic() + self.timeout_s
+
+    def run(self, payloads: Iterable[Any], messages: int) -> Iterator[Answer]:
+        """Send and receive, one inside the other or with a feeding thread."""
+        if messages <= 0 and isinstance(payloads, itertools.repeat):
+            return
+        if isinstance(payloads, _READY_ITERABLES):
+            yield from self._interleaved(iter(payloads), messages)
+            return
+        thread = threading.Thread(
+            target=self._feed, args=(iter(payloads),), name="pylm-job-feeder", daemon=True
+        )
+        thread.start()
+        yield from self._collect(messages)
+
+    def _feed(self, payloads: Iterator[Any]) -> None:
+        call = self.call
+        try:
+            for payload in payloads:
+                if call.stopped:
+                    return
+                self.link.send(
+                    self.frame(payload), self.deadline(), self.runner.overflow, feeding=True
+                )
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            call.error = error
+        finally:
+            call.exhausted = True
+
+    def _interleaved(self, payloads: Iterator[Any], messages: int) -> Iterator[Answer]:
+        call, link, runner = self.call, self.link, self.runner
+        answers = call.answers
+        allowed = _WINDOW
+        waiting: bytes | None = None
+        while messages > self.received or not call.exhausted:
+            sent = 0
+            while not call.exhausted and sent < _BURST and call.sent - self.received < allowed:
+                if waiting is None:
+                    try:
+                        waiting = self.frame(next(payloads))
+                    except StopIteration:
+                        call.exhausted = True
+                        break
+                if not link.try_send(waiting):
+                    if runner.overflow != "block":
+                        link.send(waiting, 0.0, runner.overflow, feeding=False)
+                        waiting = None
+                    break
+                waiting = None
+                sent += 1
+            if not answers and (sent == _BURST):
+                link.poll()
+            while answers and self.received < messages:
+                self.received += 1
+                yield answers.popleft()
+            if self.received >= messages:
+                if messages <= 0 and not call.exhausted:
+                    continue
+                return
+            if sent == _BURST:
+                continue
+            if call.exhausted:
+                yield from self._collect(messages)
+                return
+            blocked_at = self.deadline()
+            while not link.wait(call, min(time.monotonic() + 0.02, blocked_at)):
+                if waiting is None:  # the window was full, but not every message has an answer
+                    allowed += _WINDOW
+                    break
+                if link.try_send(waiting):
+                    waiting = None
+                    break
+                if time.monotonic() >= blocked_at:
+                    raise TimedOut(
+                        f"{self.describe}: the server took nothing for {self.timeout_s} s; "
+                        f"{self.received} answers to {call.sent} messages so far"
+                    )
+
+    def _collect(self, messages: int) -> Iterator[Answer]:
+        call, link = self.call, self.link
+        answers = call.answers
+        resend_s = _RESEND_S
+        deadline = self.deadline()
+        resend_at = time.monotonic() + resend_s
+        linger_at = float("inf")
+        while self.received < messages:
+            if answers:
+                self.received += 1
+                yield answers.popleft()
+                if not answers:
+                    deadline = self.deadline()
+                    resend_at, linger_at = time.monotonic() + resend_s, float("inf")
+                continue
+            if call.error is not None:
+                raise call.error
+            if call.exhausted and call.uses_ids and call.complete >= call.sent:
+                linger_at = min(linger_at, time.monotonic() + _LINGER_S)
+            wake_at = min(deadline, linger_at)
+            if call.kept is not None:
+                wake_at = min(wake_at, resend_at)
+            if not call.exhausted:
+                wake_at = min(wake_at, time.monotonic() + 0.1)
+            if link.wait(call, wake_at) or call.error is not None:
+                continue
+            now = time.monotonic()
+            if now >= linger_at:
+                return
+            if now >= deadline and (call.exhausted or call.complete < call.sent):
+                raise TimedOut(
+                    f"{self.describe}: no answer for {self.timeout_s} s; "
+                    f"{self.received} answers to {call.sent} messages so far",
+                    elapsed_s=self.timeout_s,
+                )
+            if call.kept and now >= resend_at:
+                for frame in list(call.kept.values()):
+                    if not link.try_send(frame):
+                        break
+                resend_s *= 2
+                resend_at = now + resend_s
+
+
+class Client(JobRunner):
+    """Talks to one server, or to the first server of a pipeline.
+
+    Args:
+        server_name: Name the server must have.
+        db_address: Its ``db_address``.
+        push_address: Where to send; ``None`` asks the server.
+        sub_address: Where answers are published, that is ``pub_address`` of the pipeline's last server; ``None`` for
+            a single server.
+        session: Pipeline id of all messages, and prefix of keys set without one; ``None`` for a fresh uuid.
+        logging_level: Of the client's logger.
+        this_config: Do not ask the server for its configuration.
+        timeout: Seconds: of a cache request or ``eval`` as a whole, of silence in a ``job``; ``None`` waits for ever.
+        errors: ``raise`` raises remote failures; ``payload`` returns the original's ``b'0'``; ``None`` reads the
+            environment variable ``PYLM_ERRORS`` and else raises.
+        overflow: When the queue to the server is full: ``block`` until the timeout, ``raise``, or ``drop-oldest``.
+        curve: Keys of the cluster.
+        context: ZeroMQ context; ``None`` for the process-wide one.
+
+    Raises:
+        ValueError: The server has another name (:class:`~pylm.errors.WrongServer`).
+        TimedOut: No server answered within ``timeout``; servers may be started after their clients.
+
+    Thread-safe: calls of several threads share the sockets and do not mix. Make a new client after a fork.
+    Source: ``pylm.clients.Client`` of 0.14.4.
+    """
+
+    def __init__(
+        self,
+        server_name: str,
+        db_address: str,
+        push_address: str | None = None,
+        sub_address: str | None = None,
+        session: str | None = None,
+        logging_level: int = logging.INFO,
+        this_config: bool = False,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_S,
+        errors: Literal["raise", "payload"] | None = None,
+        overflow: Overflow = "block",
+        curve: Curve | None = None,
+        context: zmq.Context[Any] | None = None,
+    ) -> None:
+        super().__init__(timeout, errors, overflow)
+        self.server_name = server_name
+        self.db_address = db_address
+        self.session_set = session is not None
+        self.pipeline = session if session is not None else _wire.new_uuid()
+        self.uuid = _wire.new_uuid()
+        self._options = ServerOptions(curve=curve, context=context)
+        self.logger = server_logger(self.uuid, logging_level, CLIENT_FORMAT)
+        self.sub_address = sub_address
+        self.push_address = push_address
+        self._peer_is_new: bool | None = None
+        self._publisher_is_new = False
+        self._link: Link | None = None
+        self._link_lock = threading.Lock()
+        self._cache = CacheClient(
+            db_address, server_name, self.uuid, _wire.PalmMessage, self._options, self.uuid.encode()
+        )
+        try:
+            self._configure(this_config)
+        except BaseException:
+            self._cache.close()
+            raise
+
+    @property
+    def db(self) -> zmq.Socket[bytes]:
+        """The socket to the server's cache."""
+        return self._cache.socket
+
+    def _configure(self, this_config: bool) -> None:
+        if this_config:
+            self.logger.warning("Not fetching config from the server")
+            return
+        self.logger.info("Fetching configuration from the server")
+        name = self._fetch("name")
+        if name != self.server_name:
+            raise WrongServer(
+                f"You are connecting to the wrong server: {self.db_address} is {name!r}, not {self.server_name!r}"
+            )
+        if not self.sub_address:
+            self.sub_address = self._fetch("pub_address")
+            self.logger.info("CLIENT %s: Got subscription address: %s", self.uuid, self.sub_address)
+            self._publisher_is_new = True
+        if not self.push_address:
+            self.push_address = self._fetch("pull_address")
+            self.logger.info("CLIENT %s: Got push address: %s", self.uuid, self.push_address)
+        self._peer_is_new = bool(self._fetch("pylm_version"))
+        self._publisher_is_new = self._publisher_is_new and self._peer_is_new
+
+    def _fetch(self, key: str) -> str:
+        return self._cache.ask("get", key.encode(), timeout_s=self.timeout).decode()
+
+    def _connected(self) -> Link:
+        link = self._link
+        if link is not None:
+            return link
+        with self._link_lock:
+            if self._link is None:
+                self._link = self._connect()
+            return self._link
+
+    def _connect(self) -> Link:
+        if not self.push_address or not self.sub_address:
+            raise WrongServer(
+                f"client of {self.server_name}: push_address and sub_address are needed when the server is not asked"
+            )
+        if self._peer_is_new is None:
+            try:
+                version = self._cache.ask("get", b"pylm_version", timeout_s=1.0)
+            except TimedOut:
+                version = b""
+            self._peer_is_new = bool(version)
+        push = self._options.open_socket(zmq.PUSH, connect=self.push_address)
+        answers = self._options.open_socket(zmq.SUB)
+        try:
+            answers.subscribe(self.uuid.encode())
+            if self._options.curve is not None:
+                self._options.curve.apply(answers, as_server=False)
+            address = self.sub_address
+            if self._publisher_is_new or address.startswith("inproc:"):
+                answers.connect(address)
+            else:
+                # A publisher of the original drops what it sends before it has seen the subscription.
+                limit = 60.0 if self.timeout is None else self.timeout
+                if not wait_handshake(answers, lambda: answers.connect(address), limit):
+                    raise TimedOut(f"nobody publishes at {address} after {limit} s: is the server running?")
+                time.sleep(0.03)
+        except BaseException:
+            push.close(0)
+            answers.close(0)
+            raise
+        return Link(push, answers, self.uuid, lambda: f"{self.server_name} at {self.push_address}")
+
+    def _template(self, function: str | list[str], cache: str) -> tuple[_wire.Template, str]:
+        route = function if isinstance(function, str) else " ".join(function)
+        message = _wire.PalmMessage(
+            pipeline=self.pipeline, client=self.uuid, function=route, cache=cache
+        )
+        return _wire.Template(message), route
+
+    def job(
+        self,
+        function: str | list[str],
+        generator: Iterable[Any],
+        messages: int = sys.maxsize,
+        cache: str = "",
+        *,
+        timeout: Timeout = _UNSET,
+        idempotent: bool = False,
+        serializer: str = "",
+    ) -> Iterator[Any]:
+        """Send every payload of ``generator``, yield the answers as they come.
+
+        Nothing happens before the first ``next``. The job ends after ``messages`` answers, or, with servers of this
+        generation, half a second after the last message was answered.
+
+        Args:
+            function: ``"server.function"``, or one such entry per server of the pipeline.
+            generator: Payloads; ``bytes`` unless there is a serializer.
+            messages: Answers to wait for.
+            cache: Sent along in the field ``cache``, for functions that look at it.
+            timeout: Longest silence, seconds; ``None`` for ever.
+            idempotent: The job may run twice: what is lost with a worker or a server is sent again.
+            serializer: ``json``, ``msgpack`` or another name of :mod:`pylm.serializers`.
+
+        Raises:
+            TimedOut: Silence for ``timeout``.
+            RemoteError: A function raised; with ``errors="payload"`` ``b'0'`` is yielded instead.
+            TypeError: A payload is not ``bytes``.
+            PylmError: See :mod:`pylm.errors`.
+            Exception: Whatever ``generator`` raises.
+        """
+        template, route = self._template(function, cache)
+        link = self._connected()
+        for answer in self.run(
+            link,
+            template,
+            generator,
+            messages,
+            uses_ids=bool(self._peer_is_new),
+            timeout_s=self.limit(timeout),
+            explicit=not isinstance(timeout, _Unset),
+            idempotent=idempotent,
+            serializer=serializer,
+            describe=f"job {route!r}",
+        ):
+            yield self.result(answer)
+
+    def eval(
+        self,
+        function: str | list[str],
+        payload: Any,
+        messages: int = 1,
+        cache: str = "",
+        *,
+        timeout: Timeout = _UNSET,
+        idempotent: bool = False,
+        serializer: str = "",
+    ) -> Any:
+        """Send one payload; return its answer, or a list of ``messages`` answers when that is not 1.
+
+        Args:
+            function: As for :meth:`job`.
+            payload: ``bytes`` unless there is a serializer.
+            messages: Answers to wait for; 0 returns ``[]`` at once.
+            cache: As for :meth:`job`.
+            timeout: As for :meth:`job`; here it bounds the call, for one answer.
+            idempotent: As for :meth:`job`.
+            serializer: As for :meth:`job`.
+
+        Raises:
+            PylmError: As for :meth:`job`.
+            TypeError: The payload is not ``bytes``.
+        """
+        results = list(
+            self.job(
+                function,
+                [payload],
+                messages,
+                cache,
+                timeout=timeout,
+                idempotent=idempotent,
+                serializer=serializer,
+            )
+        )
+        return results[0] if messages == 1 else results
+
+    def map(
+        self,
+        function: str | list[str],
+        payloads: Iterable[Any],
+        *,
+        ordered: bool = True,
+        progress: bool = False,
+        timeout: Timeout = _UNSET,
+        idempotent: bool = False,
+        serializer: str = "",
+        return_exceptions: bool = False,
+    ) -> Iterator[Any]:
+        """Scatter payloads, gather one result each.
+
+        Args:
+            function: As for :meth:`job`.
+            payloads: As for :meth:`job`.
+            ordered: Yield in the order of the payloads; else as completed. Needs servers of this generation.
+            progress: Show a progress bar on standard error.
+            timeout: As for :meth:`job`.
+            idempotent: As for :meth:`job`.
+            serializer: As for :meth:`job`.
+            return_exceptions: Yield failures as exception objects instead of raising the first.
+
+        Raises:
+            PylmError: As for :meth:`job`; :class:`~pylm.errors.WrongServer` when order is asked of an original server.
+        """
+        link = self._connected()
+        if ordered and not self._peer_is_new:
+            raise WrongServer(
+                f"{self.server_name} does not return message ids, so results have no order; use ordered=False"
+            )
+        template, route = self._template(function, "")
+        known = payloads if isinstance(payloads, _READY_ITERABLES) else list(payloads)
+        count = len(known) if isinstance(known, (list, tuple, range)) else known.__length_hint__()
+        answers = self.run(
+            link,
+            template,
+            known,
+            count,
+            uses_ids=bool(self._peer_is_new),
+            timeout_s=self.limit(timeout),
+            explicit=not isinstance(timeout, _Unset),
+            idempotent=idempotent,
+            serializer=serializer,
+            describe=f"map {route!r}",
+        )
+        if progress:
+            answers = _with_progress(answers, count, route)
+        early: dict[int, Answer] = {}
+        following = 0
+        for answer in answers:
+            if not ordered:
+                yield self._outcome(answer, return_exceptions)
+                continue
+            early[answer[0]] = answer
+            while following in early:
+                yield self._outcome(early.pop(following), return_exceptions)
+                following += 1
+
+    def _outcome(self, answer: Answer, return_exceptions: bool) -> Any:
+        if return_exceptions and answer[2] is not None:
+            return answer[2]
+        return self.result(answer)
+
+    def set(self, value: bytes, key: str | None = None) -> str:
+        """Store a value in the server's cache.
+
+        Args:
+            value: What to store.
+            key: Where; with a session the session is put before it. ``None``: the server invents one.
+
+        Returns:
+            The key to ``get`` it by.
+
+        Raises:
+            TypeError: ``value`` is not ``bytes``.
+            TimedOut: No answer in time.
+        """
+        if not isinstance(value, bytes):
+            raise TypeError("First argument {} must be of type <bytes>".format(type(value).__name__))
+        stored = f"{self.pipeline}{key}" if key is not None and self.session_set else key
+        return self._cache.ask(
+            "set", value, key=stored, timeout_s=self.timeout, resend=key is not None
+        ).decode()
+
+    def get(self, key: str) -> bytes:
+        """Return the value of a key as :meth:`set` returned it; ``b''`` when it is absent or empty.
+
+        Raises:
+            TimedOut: No answer in time.
+        """
+        return self._cache.ask("get", key.encode(), timeout_s=self.timeout)
+
+    def delete(self, key: str) -> str:
+        """Remove a key from the server's cache; return it. An absent key is no error.
+
+        Raises:
+            TimedOut: No answer in time.
+        """
+        return self._cache.ask("delete", key.encode(), timeout_s=self.timeout).decode()
+
+    def clean(self) -> None:
+        """Close the connection to the cache and all others."""
+        self.close()
+
+    def close(self) -> None:
+        """Close every socket; calls in other threads end with :class:`~pylm.errors.Closed`. Idempotent."""
+        self._cache.close()
+        if self._link is not None:
+            self._link.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _with_progress(answers: Iterator[Answer], count: int, label: str) -> Iterator[Answer]:
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(answers, description=label, total=count, console=Console(stderr=True))
