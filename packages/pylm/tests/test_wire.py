@@ -6,7 +6,6 @@ import pathlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from pylm import _wire, errors
 
 VECTORS = json.loads((pathlib.Path(__file__).parent / "wire" / "vectors.json").read_text("utf-8"))

@@ -125,7 +125,7 @@ def prepare(function: Callable[..., Any], where: str) -> Callable[..., Any]:
     target = inspect.unwrap(function)
     try:
         hints = typing.get_type_hints(target)
-    except Exception:  # noqa: BLE001 - an unresolvable annotation cannot be enforced
+    except Exception:
         return function
     names = [name for name in inspect.signature(function).parameters if name in hints]
     if not hints or not (names or "return" in hints):

@@ -143,6 +143,44 @@ class Engine:
         self._sockets.append(socket)
         return socket
 
+    def _subscribe(
+        self, address: str, previous: str, handle: Callable[[bytes], None]
+    ) -> zmq.Socket[bytes]:
+        """Connect to a publishing server and let ``handle`` take what it sends under ``previous``."""
+        socket = self._open(zmq.SUB)
+        topic = previous.encode()
+        socket.subscribe(topic)
+        if self.options.curve is not None:
+            self.options.curve.apply(socket, as_server=False)
+        socket.connect(address)
+        self._inputs.append((socket, lambda: self._on_sub(socket, topic, handle)))
+        return socket
+
+    def _on_sub(
+        self, socket: zmq.Socket[bytes], topic: bytes, handle: Callable[[bytes], None]
+    ) -> None:
+        loop = self._loop
+        assert loop is not None
+        for _ in range(DRAIN):
+            try:
+                got = socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            frames = []
+            while socket.rcvmore:
+                frames.append(socket.recv())
+            # A subscription matches by prefix; a server "even" must not work for "even2".
+            if topic and got != topic:
+                continue
+            if len(frames) != 1:
+                self.stats.received += 1
+                self.stats.malformed += 1
+                self.logger.error("Message could not be decoded")
+                continue
+            handle(frames[0])
+            if self._paused or not loop.running:
+                return
+
     def _open_cache(self, db_address: str) -> None:
         self._cache_socket = self._open(zmq.ROUTER, bind=db_address)
 

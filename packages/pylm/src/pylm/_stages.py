@@ -120,7 +120,7 @@ class _Stage(Engine):
                 raise WrongType(
                     f"{server}.{function} returned None; only functions of a Pipeline or Sink may end a message"
                 )
-        except Exception as error:  # noqa: BLE001 - a user function may raise anything
+        except Exception as error:
             self._log_failure(error)
             self._mark_failed(message, error, server or self.name, function)
             self._publish(message, FAILED_PAYLOAD, failed=True)
@@ -148,7 +148,7 @@ class _Stage(Engine):
                 message.payload = payload
                 topic, message = self.handle_stream(message)
                 payload = message.payload
-            except Exception as error:  # noqa: BLE001 - user code
+            except Exception as error:
                 self._log_failure(error)
                 self._mark_failed(message, error, self.name, "handle_stream")
                 topic, payload, failed = client, FAILED_PAYLOAD, True
@@ -226,39 +226,6 @@ class _Subscriber(_Stage):
 
     _ends_on_none = True
 
-    def _subscribe(self, address: str, previous: str) -> zmq.Socket[bytes]:
-        socket = self._open(zmq.SUB)
-        topic = previous.encode()
-        socket.subscribe(topic)
-        if self.options.curve is not None:
-            self.options.curve.apply(socket, as_server=False)
-        socket.connect(address)
-        self._inputs.append((socket, lambda: self._on_sub(socket, topic)))
-        return socket
-
-    def _on_sub(self, socket: zmq.Socket[bytes], topic: bytes) -> None:
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                got = socket.recv(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            frames = []
-            while socket.rcvmore:
-                frames.append(socket.recv())
-            # A subscription matches by prefix; a server "even" must not work for "even2".
-            if topic and got != topic:
-                continue
-            if len(frames) != 1:
-                self.stats.received += 1
-                self.stats.malformed += 1
-                self.logger.error("Message could not be decoded")
-                continue
-            self._handle(frames[0])
-            if self._paused or not loop.running:
-                return
-
 
 class Pipeline(_Subscriber):
     """Works on what a previous server publishes; a function that returns ``None`` ends the message.
@@ -296,7 +263,7 @@ class Pipeline(_Subscriber):
         super().__init__(name, db_address, pub_address, not to_client, log_level, messages, options)
         self.sub_address = sub_address
         self.previous = previous
-        self.sub_socket = self._subscribe(sub_address, previous)
+        self.sub_socket = self._subscribe(sub_address, previous, self._handle)
         self._publish_keys(name=name, sub_address=sub_address, pub_address=pub_address)
 
 
@@ -345,7 +312,7 @@ class Sink(_Subscriber):
         self.sub_addresses = sub_addresses
         self.previous = previous
         self.sub_sockets = [
-            self._subscribe(address, source)
+            self._subscribe(address, source, self._handle)
             for address, source in zip(sub_addresses, previous, strict=True)
         ]
         keys = {f"sub_address_{index}": address for index, address in enumerate(sub_addresses)}

@@ -46,6 +46,7 @@ __all__ = [
     "message_id",
     "new_uuid",
     "parse_extension",
+    "strip_complete",
 ]
 
 Envelope: TypeAlias = PalmMessage | OldPalmMessage | PalmMessage012
@@ -63,7 +64,7 @@ _PLAIN_EXT_BYTES: Final = len(_EXT_HEAD) + 8
 
 def new_uuid() -> str:
     """Return a random id in the form of a version 4 uuid, ten times faster than ``uuid.uuid4``."""
-    value = f"{random.getrandbits(128):032x}"  # noqa: S311 - an id, not a secret
+    value = f"{random.getrandbits(128):032x}"
     return f"{value[:8]}-{value[8:12]}-4{value[13:16]}-a{value[17:20]}-{value[20:]}"
 
 
@@ -199,7 +200,7 @@ class MessageIds:
     __slots__ = ("_counter",)
 
     def __init__(self) -> None:
-        self._counter = itertools.count(random.getrandbits(32))  # noqa: S311 - an id, not a secret
+        self._counter = itertools.count(random.getrandbits(32))
 
     def next(self) -> tuple[bytes, bytes]:
         """Return the next id (8 bytes) and the plain extension for it."""
@@ -247,6 +248,15 @@ def add_complete(ext: bytes) -> bytes:
         extension.complete = True
         return extension.SerializeToString()
     return ext if len(ext) > _PLAIN_EXT_BYTES else ext + _COMPLETE
+
+
+def strip_complete(ext: bytes) -> bytes:
+    """Return the extension without ``complete``."""
+    if has_more(ext):
+        extension = parse_extension(ext)
+        extension.complete = False
+        return extension.SerializeToString()
+    return ext[:_PLAIN_EXT_BYTES]
 
 
 def add_failure(ext: bytes, failure: Failure) -> bytes:

@@ -214,7 +214,7 @@ class _Job:
                 self.link.send(
                     self.frame(payload), self.deadline(), self.runner.overflow, feeding=True
                 )
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as error:
             call.error = error
         finally:
             call.exhausted = True
@@ -620,7 +620,7 @@ class Client(JobRunner):
             TimedOut: No answer in time.
         """
         if not isinstance(value, bytes):
-            raise TypeError("First argument {} must be of type <bytes>".format(type(value).__name__))
+            raise TypeError(f"First argument {type(value).__name__} must be of type <bytes>")
         stored = f"{self.pipeline}{key}" if key is not None and self.session_set else key
         return self._cache.ask(
             "set", value, key=stored, timeout_s=self.timeout, resend=key is not None

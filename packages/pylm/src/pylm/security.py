@@ -13,11 +13,10 @@ import pathlib
 import threading
 from typing import Any
 
+import transport_utils.errors
 import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
-
-import transport_utils.errors
 
 __all__ = ["Curve", "create_keys", "load_curve"]
 

@@ -86,7 +86,7 @@ def _build(name: str) -> Serializer | None:
     if name == "pickle":
         import pickle
 
-        return Serializer("pickle", pickle.dumps, pickle.loads)  # noqa: S301 - allowed explicitly
+        return Serializer("pickle", pickle.dumps, pickle.loads)
     if name == "msgpack":
         try:
             import msgpack

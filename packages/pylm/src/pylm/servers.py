@@ -4,6 +4,8 @@ Source: ``pylm.servers`` of 0.14.4.
 """
 
 from pylm._calls import remote
+from pylm._master import Hub, Master
 from pylm._stages import Pipeline, Server, Sink
+from pylm._worker import MuxWorker, Worker
 
-__all__ = ["Pipeline", "Server", "Sink", "remote"]
+__all__ = ["Hub", "Master", "MuxWorker", "Pipeline", "Server", "Sink", "Worker", "remote"]

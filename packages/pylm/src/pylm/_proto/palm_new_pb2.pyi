@@ -99,17 +99,17 @@ class Failure(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., type: _Optional[str] = ..., text: _Optional[str] = ..., traceback: _Optional[str] = ..., server: _Optional[str] = ..., function: _Optional[str] = ..., stage: _Optional[int] = ...) -> None: ...
 
 class WorkerReady(_message.Message):
-    __slots__ = ("name", "credit", "functions", "version", "identity", "draining")
+    __slots__ = ("name", "credit", "functions", "version", "identity", "heartbeat_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
-    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     credit: int
     functions: _containers.RepeatedScalarFieldContainer[str]
     version: str
     identity: bytes
-    draining: bool
-    def __init__(self, name: _Optional[str] = ..., credit: _Optional[int] = ..., functions: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., identity: _Optional[bytes] = ..., draining: bool = ...) -> None: ...
+    heartbeat_ms: int
+    def __init__(self, name: _Optional[str] = ..., credit: _Optional[int] = ..., functions: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., identity: _Optional[bytes] = ..., heartbeat_ms: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,183 @@
+"""Which worker gets which job, and what becomes of a job whose worker dies. Pure: no sockets, no clock.
+
+Called by the masters of both generations for workers on the acknowledged channel. A job is in exactly one place: the
+queue, one worker's hands, or gone. Source: wire reference, section G5; faults E-10 to E-12.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import math
+import struct
+from typing import Any, Final
+
+__all__ = ["Dispatcher", "Group", "Job", "WorkerState"]
+
+MISSED_BEATS: Final = 3
+
+
+@dataclasses.dataclass(slots=True)
+class Group:
+    """The copies one message was scattered into; ``left`` are not back yet."""
+
+    left: int
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """One envelope for a worker.
+
+    Args:
+        frame: As it goes to the worker.
+        context: What the master needs to answer it; opaque here.
+        idempotent: It may run again after its worker was lost.
+        deadline: Monotonic seconds after which nobody waits for it any more.
+        group: The scatter it belongs to.
+    """
+
+    frame: bytes
+    context: Any = None
+    idempotent: bool = False
+    deadline: float = math.inf
+    group: Group | None = None
+    identity: bytes = b""
+    attempt: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class WorkerState:
+    """What is known of one worker."""
+
+    identity: bytes
+    name: str
+    credit: int
+    heartbeat_s: float
+    seen: float
+    jobs: dict[bytes, Job] = dataclasses.field(default_factory=dict)
+    leaving: bool = False
+    done: int = 0
+
+
+class Dispatcher:
+    """The job table of one master.
+
+    Args:
+        max_attempts: Runs of an idempotent job before it counts as lost.
+    """
+
+    def __init__(self, max_attempts: int) -> None:
+        self.max_attempts = max_attempts
+        self.workers: dict[bytes, WorkerState] = {}
+        self.queue: collections.deque[Job] = collections.deque()
+        self.requeued = 0
+        self.duplicates = 0
+        self._numbers = itertools.count(1)
+        self._timed = False
+
+    def ready(self, identity: bytes, name: str, credit: int, heartbeat_s: float, now: float) -> None:
+        """A worker introduced itself; one that did so before keeps its jobs."""
+        known = self.workers.get(identity)
+        if known is not None:
+            known.seen = now
+            known.leaving = False
+            return
+        self.workers[identity] = WorkerState(identity, name, max(1, credit), heartbeat_s, now)
+
+    def seen(self, identity: bytes, now: float) -> bool:
+        """A worker gave a sign of life; return whether it is known."""
+        worker = self.workers.get(identity)
+        if worker is None:
+            return False
+        worker.seen = now
+        return True
+
+    def leaving(self, identity: bytes) -> None:
+        """A worker wants no further jobs; it is forgotten once it holds none."""
+        worker = self.workers.get(identity)
+        if worker is not None:
+            worker.leaving = True
+            if not worker.jobs:
+                del self.workers[identity]
+
+    def free_worker(self) -> WorkerState | None:
+        """Return the worker with the fewest jobs that may take one more."""
+        best = None
+        least = math.inf
+        for worker in self.workers.values():
+            load = len(worker.jobs)
+            if load < worker.credit and load < least and not worker.leaving:
+                best, least = worker, load
+        return best
+
+    def assign(self, job: Job, worker: WorkerState) -> bytes:
+        """Put the job into the worker's hands; return the job's id."""
+        if not job.identity:
+            job.identity = struct.pack(">Q", next(self._numbers))
+        job.attempt += 1
+        worker.jobs[job.identity] = job
+        self._timed = self._timed or job.deadline != math.inf
+        return job.identity
+
+    def enqueue(self, job: Job, *, first: bool = False) -> None:
+        """Let the job wait for a worker."""
+        self._timed = self._timed or job.deadline != math.inf
+        if first:
+            self.queue.appendleft(job)
+        else:
+            self.queue.append(job)
+
+    def holds(self, identity: bytes, job_id: bytes) -> Job | None:
+        """Return the job if this worker holds it; a result of any other worker is a duplicate."""
+        worker = self.workers.get(identity)
+        job = worker.jobs.get(job_id) if worker is not None else None
+        if job is None:
+            self.duplicates += 1
+        return job
+
+    def finish(self, identity: bytes, job_id: bytes) -> Job | None:
+        """The worker is done with the job; return it, or ``None`` when it does not hold it (any more)."""
+        worker = self.workers.get(identity)
+        job = worker.jobs.pop(job_id, None) if worker is not None else None
+        if worker is None or job is None:
+            self.duplicates += 1
+            return None
+        worker.done += 1
+        if worker.leaving and not worker.jobs:
+            del self.workers[identity]
+        return job
+
+    def give_back(self, identity: bytes, job_id: bytes) -> None:
+        """The worker returns a job it has not begun: it goes to the head of the queue, whatever its kind."""
+        job = self.finish(identity, job_id)
+        if job is not None:
+            job.attempt -= 1
+            self.requeued += 1
+            self.enqueue(job, first=True)
+
+    def expire(self, now: float) -> tuple[list[Job], list[Job]]:
+        """Bury the silent workers; return the jobs lost with them and the jobs whose time is up."""
+        lost: list[Job] = []
+        for worker in list(self.workers.values()):
+            if now - worker.seen > MISSED_BEATS * worker.heartbeat_s:
+                del self.workers[worker.identity]
+                for job in reversed(worker.jobs.values()):
+                    if job.idempotent and job.attempt < self.max_attempts:
+                        self.requeued += 1
+                        self.enqueue(job, first=True)
+                    else:
+                        lost.append(job)
+        late: list[Job] = []
+        if self._timed:
+            late = [job for job in self.queue if job.deadline <= now]
+            if late:
+                self.queue = collections.deque(job for job in self.queue if job.deadline > now)
+            for worker in self.workers.values():
+                for job_id in [key for key, job in worker.jobs.items() if job.deadline <= now]:
+                    late.append(worker.jobs.pop(job_id))
+        return lost, late
+
+    def in_work(self) -> int:
+        """Return how many jobs are queued or in a worker's hands."""
+        return len(self.queue) + sum(len(worker.jobs) for worker in self.workers.values())

@@ -1,0 +1,590 @@
+"""Master and Hub: jobs in, workers around, answers out.
+
+Two channels to workers: PUSH/PULL, which every original worker speaks and nobody acknowledges, and a ROUTER whose
+address is the cache key ``worker_router_address``; there the master knows who holds what. Re-exported by
+:mod:`pylm.servers`. Source: API reference, sections A1 and G5; faults E-8, E-10 to E-12, E-14, E-19 to E-21.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import zmq
+
+from pylm import _wire
+from pylm._dispatch import Dispatcher, Group, Job
+from pylm._logs import server_logger
+from pylm._loop import DRAIN
+from pylm._outlet import PubOutlet
+from pylm._proto.palm_new_pb2 import WorkerReady
+from pylm._server import FAILED_PAYLOAD, Engine
+from pylm.config import ServerOptions
+from pylm.errors import Malformed, Overloaded, TimedOut, WorkerLost
+
+__all__ = ["BaseMaster", "Hub", "Master", "MasterEngine"]
+
+PUSH_WINDOW: Final = 16
+"""Jobs on the unacknowledged channel at a time while workers of the other one exist."""
+
+
+class BaseMaster:
+    """The functions a master's author may override."""
+
+    pipelined: bool
+    name: str
+
+    @staticmethod
+    def change_payload(message: Any, new_payload: bytes) -> Any:
+        """Return the message with another payload."""
+        message.payload = new_payload
+        return message
+
+    def scatter(self, message: Any) -> Iterable[Any]:
+        """Yield the messages that go to workers for one that came in: none, one or many."""
+        yield message
+
+    def gather(self, message: Any) -> Iterable[Any]:
+        """Yield the messages that go on for one that came back from a worker: none, one or many."""
+        yield message
+
+    def handle_stream(self, message: Any) -> tuple[str, Any]:
+        """Return topic and message of an answer; see :meth:`pylm.servers.Server.handle_stream`."""
+        if self.pipelined:
+            message.stage += 1
+            return self.name, message
+        return message.client, message
+
+
+class MasterEngine(Engine):
+    """What masters of both generations share; subclasses translate between clients' and workers' envelopes.
+
+    Subclasses open the way in and out and call :meth:`_open_workers`.
+    """
+
+    worker_pull_socket: zmq.Socket[bytes]
+    worker_push_socket: zmq.Socket[bytes]
+    worker_router_socket: zmq.Socket[bytes]
+    _inbound_name = "Pull"
+    _outbound_name = "Pub"
+
+    def _open_workers(self, pull_address: str, push_address: str) -> str:
+        """Bind both channels; return the address of the acknowledged one."""
+        self.worker_pull_address = pull_address
+        self.worker_push_address = push_address
+        self.worker_pull_socket = self._open(zmq.PULL, bind=pull_address)
+        self.worker_push_socket = self._open(zmq.PUSH, bind=push_address)
+        self.worker_push_socket.linger = 0
+        scheme, _, rest = push_address.partition("://")
+        host = rest.rpartition(":")[0] if scheme == "tcp" else rest
+        router = f"tcp://{host}:*" if scheme == "tcp" else f"{scheme}://{rest}-router"
+        self.worker_router_socket = self._open(zmq.ROUTER, bind=router)
+        self.worker_router_socket.router_mandatory = 1
+        self._dispatcher = Dispatcher(self.options.max_attempts)
+        self._pushed = self._pulled = 0
+        self._push_seen = 0.0
+        self._scatters = type(self).scatter is not BaseMaster.scatter  # type: ignore[attr-defined]
+        self._gathers = type(self).gather is not BaseMaster.gather  # type: ignore[attr-defined]
+        self._inputs.append((self.worker_pull_socket, self._on_worker_pull))
+        self.stats.gauges["queue"] = lambda: len(self._dispatcher.queue)
+        self.stats.gauges["requeued"] = lambda: self._dispatcher.requeued
+        self.stats.gauges["workers"] = self._describe_workers
+        port = self.worker_router_socket.last_endpoint.decode()
+        if scheme == "tcp" and host in ("*", "0.0.0.0"):  # noqa: S104 - what the user bound to
+            return f"tcp://_:{port.rpartition(':')[2]}"
+        return port
+
+    def _describe_workers(self) -> list[dict[str, Any]]:
+        now = time.monotonic()
+        return [
+            {
+                "name": worker.name,
+                "busy": len(worker.jobs),
+                "done": worker.done,
+                "seen_s": round(now - worker.seen, 3),
+            }
+            for worker in list(self._dispatcher.workers.values())
+        ]
+
+    def _begin(self, cache_messages: int) -> None:
+        log = self.logger.info
+        log("Starting the router")
+        log("Starting inbound part %s", self._inbound_name)
+        log("Starting inbound part WorkerPull")
+        log("Starting outbound part WorkerPush")
+        log("Starting outbound part %s", self._outbound_name)
+        log("Starting bypass part Cache")
+        super()._begin(cache_messages)
+        assert self._loop is not None
+        self._loop.add_reader(self.worker_router_socket, self._on_router)
+        self._loop.call_later(self._tick_s(), self._on_tick)
+        log("Launch router")
+        log("Inbound %s connects to WorkerPush", self._inbound_name)
+        log("Inbound WorkerPull connects to %s", self._outbound_name)
+        log("Outbound WorkerPush connects to exterior")
+        log("Outbound %s connects to exterior", self._outbound_name)
+        for part in (self._inbound_name, "WorkerPull", "WorkerPush"):
+            log("%r successfully started", part.encode())
+        log("%s successfully started", self.name)
+
+    def _busy(self) -> int:
+        return self._dispatcher.in_work()
+
+    # Translation, overridden by the old generation
+
+    def _to_worker(self, message: _wire.Envelope, payload: bytes) -> bytes:
+        return _wire.encode(message, payload)
+
+    def _from_worker(self, frame: bytes) -> tuple[_wire.Envelope, bytes] | None:
+        return _wire.decode_new(frame)
+
+    def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
+        raise NotImplementedError
+
+    def _scatter(self, message: _wire.Envelope, payload: bytes) -> Iterator[tuple[Any, bytes]]:
+        message.payload = payload
+        for item in self.scatter(message):  # type: ignore[attr-defined]
+            yield item, item.payload
+
+    def _gather(self, message: _wire.Envelope, payload: bytes) -> Iterator[tuple[Any, bytes]]:
+        message.payload = payload
+        for item in self.gather(message):  # type: ignore[attr-defined]
+            yield item, item.payload
+
+    # Jobs in
+
+    def _take(self, message: _wire.Envelope, payload: bytes) -> None:
+        """Hand a message from outside to a worker."""
+        idempotent = False
+        deadline = math.inf
+        ext = message.ext
+        try:
+            if ext and _wire.has_more(ext):
+                extension = _wire.parse_extension(ext)
+                if extension.HasField("error"):
+                    self._answer(message, payload, failed=True)
+                    return
+                idempotent = extension.idempotent
+                if extension.deadline_ms:
+                    assert self._loop is not None
+                    deadline = self._loop.clock() + extension.deadline_ms / 1000
+            if self.options.overflow == "raise":
+                self._refuse_overload()
+                if len(self._dispatcher.queue) >= self.options.queue_limit:
+                    raise Overloaded(
+                        f"{self.name} has {len(self._dispatcher.queue)} jobs waiting for workers; try later"
+                    )
+            if not self._scatters:
+                self._dispatch(Job(self._to_worker(message, payload), None, idempotent, deadline))
+                return
+            copies = [self._to_worker(*item) for item in self._scatter(message, payload)]
+        except Exception as error:
+            self._log_failure(error)
+            self._mark_failed(message, error, self.name, "scatter")
+            self._answer(message, FAILED_PAYLOAD, failed=True)
+            return
+        group = Group(len(copies))
+        for frame in copies:
+            self._dispatch(Job(frame, None, idempotent, deadline, group))
+
+    def _dispatch(self, job: Job) -> None:
+        if self._dispatcher.queue or not self._place(job):
+            queue = self._dispatcher.queue
+            if len(queue) >= self.options.queue_limit and self.options.overflow == "drop-oldest":
+                self._fail(
+                    queue.popleft(), Overloaded(f"{self.name} dropped the oldest of {len(queue) + 1} waiting jobs")
+                )
+            self._dispatcher.enqueue(job)
+            self._watch_push()
+            self._check_backlog()
+
+    def _place(self, job: Job) -> bool:
+        dispatcher = self._dispatcher
+        worker = dispatcher.free_worker() if dispatcher.workers else None
+        if worker is not None:
+            identity = dispatcher.assign(job, worker)
+            try:
+                self.worker_router_socket.send_multipart(
+                    [worker.identity, b"J", identity, job.frame], zmq.DONTWAIT
+                )
+            except zmq.ZMQError:
+                # Gone or not reading: it gets no more; its jobs return when its silence is noticed.
+                dispatcher.finish(worker.identity, identity)
+                job.attempt -= 1
+                worker.leaving = True
+                return self._place(job)
+            return True
+        if dispatcher.workers and self._pushed - self._pulled >= PUSH_WINDOW:
+            return False
+        try:
+            self.worker_push_socket.send(job.frame, zmq.DONTWAIT, copy=len(job.frame) < 65536)
+        except zmq.Again:
+            return False
+        self._pushed += 1
+        return True
+
+    def _refill(self) -> None:
+        queue = self._dispatcher.queue
+        while queue:
+            job = queue.popleft()
+            if not self._place(job):
+                queue.appendleft(job)
+                break
+        self._watch_push()
+
+    def _watch_push(self) -> None:
+        assert self._loop is not None
+        queue = self._dispatcher.queue
+        capped = self._dispatcher.workers and self._pushed - self._pulled >= PUSH_WINDOW
+        if queue and not capped:
+            self._loop.add_writer(self.worker_push_socket, self._refill)
+        else:
+            self._loop.remove_writer(self.worker_push_socket)
+
+    def _check_backlog(self) -> None:
+        """Stop reading new work while too many jobs wait for a worker; results are read on."""
+        assert self._loop is not None
+        if self.options.overflow != "block" or self._outlet is None:
+            return
+        limit = self.options.queue_limit
+        queued = len(self._dispatcher.queue)
+        if not self._paused and (queued >= limit or self._outlet.is_full()):
+            self._paused = True
+            for socket, _ in self._inputs:
+                if socket is not self.worker_pull_socket or self._outlet.is_full():
+                    self._loop.remove_reader(socket)
+        elif self._paused and queued * 2 <= limit and self._outlet.waiting() * 2 <= self.options.backlog:
+            self._paused = False
+            for socket, handler in self._inputs:
+                self._loop.add_reader(socket, handler)
+        if self._paused:
+            self._loop.call_later(0.005, self._check_backlog)
+
+    # Results back
+
+    def _on_worker_pull(self) -> None:
+        receive = self.worker_pull_socket.recv
+        for _ in range(DRAIN):
+            try:
+                frame = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            self._pulled += 1
+            self._result(frame, None)
+        if self._dispatcher.queue:
+            self._refill()
+
+    def _on_router(self) -> None:
+        assert self._loop is not None
+        receive = self.worker_router_socket.recv_multipart
+        dispatcher = self._dispatcher
+        now = self._loop.clock()
+        for _ in range(DRAIN):
+            try:
+                frames = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            identity, kind = frames[0], frames[1] if len(frames) > 1 else b""
+            if kind == b"R" and len(frames) == 4:
+                job = dispatcher.finish(identity, frames[2])
+                dispatcher.seen(identity, now)
+                if job is not None:
+                    if job.group is not None:
+                        job.group.left -= 1
+                    if dispatcher.queue:
+                        self._refill()
+                    self._result(frames[3], job)
+            elif kind == b"P" and len(frames) == 4:
+                job = dispatcher.holds(identity, frames[2])
+                if job is not None:
+                    self._result(frames[3], None)
+            elif kind == b"D" and len(frames) == 3:
+                if dispatcher.finish(identity, frames[2]) is not None:
+                    self.stats.ended += 1
+            elif kind == b"H" and len(frames) == 3:
+                if not dispatcher.seen(frames[2], now):
+                    self._ask_who(identity)
+            elif kind == b"W" and len(frames) == 3:
+                self._on_ready(identity, frames[2], now)
+            elif kind == b"B" and len(frames) == 3:
+                dispatcher.leaving(frames[2])
+            elif kind == b"X" and len(frames) == 3:
+                dispatcher.give_back(identity, frames[2])
+            else:
+                self.stats.malformed += 1
+                self.logger.error("Message could not be decoded")
+        if dispatcher.queue:
+            self._refill()
+
+    def _ask_who(self, identity: bytes) -> None:
+        try:
+            self.worker_router_socket.send_multipart([identity, b"?"], zmq.DONTWAIT)
+        except zmq.ZMQError:
+            self.logger.debug("an unknown worker left before it could be asked")
+
+    def _on_ready(self, identity: bytes, data: bytes, now: float) -> None:
+        try:
+            ready = WorkerReady.FromString(data)
+        except _wire.DecodeError:
+            self.stats.malformed += 1
+            return
+        beat_s = ready.heartbeat_ms / 1000 or self.options.heartbeat_s
+        self._dispatcher.ready(
+            ready.identity or identity, ready.name, min(ready.credit, 1024), min(beat_s, 60.0), now
+        )
+
+    def _result(self, frame: bytes, job: Job | None) -> None:
+        """Publish what a worker returned."""
+        try:
+            found = self._from_worker(frame)
+        except Malformed:
+            found = None
+        if found is None:
+            self.stats.malformed += 1
+            self.logger.error("Message could not be decoded")
+            return
+        message, payload = found
+        ext = message.ext
+        failed = bool(ext) and _wire.has_more(ext) and _wire.parse_extension(ext).HasField("error")
+        if failed:
+            self.stats.failed += 1
+        if not (self._gathers or self._scatters) or failed:
+            self._answer(message, payload, failed=failed)
+            return
+        if ext:
+            message.ext = _wire.strip_complete(ext)
+        complete = bool(ext) and job is not None and (job.group is None or job.group.left == 0)
+        try:
+            items = list(self._gather(message, payload)) if self._gathers else [(message, payload)]
+        except Exception as error:
+            self._log_failure(error)
+            self._mark_failed(message, error, self.name, "gather")
+            self._answer(message, FAILED_PAYLOAD, failed=True)
+            return
+        for index, (item, new_payload) in enumerate(items):
+            if complete and index == len(items) - 1:
+                item.ext = _wire.add_complete(item.ext)
+            self._answer(item, new_payload)
+        if not items:
+            self.stats.ended += 1
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        """Answer a job that no worker will answer."""
+        self.logger.error("%s", error.message if hasattr(error, "message") else error)
+        found = self._from_worker(job.frame)
+        if found is None:
+            self.stats.dropped += 1
+            return
+        message, _ = found
+        self._mark_failed(message, error, self.name, message.function.rpartition(".")[2])
+        self._answer(message, FAILED_PAYLOAD, failed=True)
+
+    def _tick_s(self) -> float:
+        return min(0.25, self.options.heartbeat_s / 2)
+
+    def _on_tick(self) -> None:
+        assert self._loop is not None
+        now = self._loop.clock()
+        lost, late = self._dispatcher.expire(now)
+        for job in lost:
+            self._fail(
+                job,
+                WorkerLost(
+                    f"{self.name} lost the worker with the job in its hands after {job.attempt} attempts; "
+                    "send it as idempotent if it may run twice"
+                ),
+            )
+        for job in late:
+            self._fail(job, TimedOut(f"{self.name} had no result before the deadline of the job"))
+        if self._pulled != self._push_seen:
+            self._push_seen, self._push_at = self._pulled, now
+        elif self._pushed > self._pulled and now - getattr(self, "_push_at", now) > 5.0:
+            self._pushed = self._pulled  # their workers are gone, and with them the jobs
+        self._refill()
+        self._loop.call_later(self._tick_s(), self._on_tick)
+
+
+class _PalmMaster(MasterEngine, BaseMaster):
+    """Master and Hub of the present API: workers get the client's envelope."""
+
+    def __init__(
+        self,
+        name: str,
+        pub_address: str,
+        worker_pull_address: str,
+        worker_push_address: str,
+        db_address: str,
+        pipelined: bool,
+        cache: Any,
+        log_level: int,
+        options: ServerOptions | None,
+        messages: int,
+    ) -> None:
+        super().__init__(name, server_logger(name, log_level), cache, messages, options)
+        self.pipelined = pipelined
+        self.pub_address = pub_address
+        self.db_address = db_address
+        self._open_cache(db_address)
+        self.pub_socket = self._open(zmq.XPUB, bind=pub_address)
+        self._outlet = PubOutlet(self.pub_socket, self.stats, self.options)
+        self._router_address = self._open_workers(worker_pull_address, worker_push_address)
+        self._steers = type(self).handle_stream is not BaseMaster.handle_stream
+
+    def _common_keys(self) -> dict[str, str]:
+        return {
+            "name": self.name,
+            "db_address": self.db_address,
+            "pub_address": self.pub_address,
+            "worker_pull_address": self.worker_pull_address,
+            "worker_push_address": self.worker_push_address,
+            "worker_router_address": self._router_address,
+        }
+
+    def _accept(self, frame: bytes) -> None:
+        self._counted()
+        decoded = self._decode(frame)
+        if decoded is not None:
+            message, payload = decoded
+            if not message.cache:
+                message.cache = _wire.new_uuid()
+            self._take(message, payload)
+
+    def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
+        client = message.client
+        if self._steers:
+            message.payload = payload
+            try:
+                topic, message = self.handle_stream(message)
+                payload = message.payload
+            except Exception as error:
+                self._log_failure(error)
+                self._mark_failed(message, error, self.name, "handle_stream")
+                topic, payload, failed = client, FAILED_PAYLOAD, True
+        elif self.pipelined:
+            topic = self.name
+            message.stage += 1
+        else:
+            topic = client
+        if not failed:
+            self.stats.answered += 1
+        frame = _wire.encode(message, payload)
+        self.stats.bytes_out += len(frame)
+        assert self._outlet is not None
+        self._outlet.send(topic.encode(), frame, per_call=not message.ext and topic == client)
+        if self._outlet.is_full():
+            self._check_backlog()
+
+
+class Master(_PalmMaster):
+    """Distributes jobs over workers.
+
+    Args:
+        name: Of the server.
+        pull_address: Where jobs come in (binds PULL).
+        pub_address: Where answers go out (binds XPUB).
+        worker_pull_address: Where workers send results (binds PULL).
+        worker_push_address: Where workers get jobs (binds PUSH); the acknowledged channel gets a free port beside it.
+        db_address: Cache and addresses (binds).
+        pipelined: Send results on to the next server instead of back to the client.
+        cache: Store of the cache; ``None`` for an own :class:`~pylm.persistence.kv.DictDB`.
+        log_level: Of the logger, which has the server's name.
+        options: Everything the original did not have.
+        messages: Stop after so many messages; for tests.
+
+    Raises:
+        zmq.ZMQError: An address is in use or not an address.
+
+    Source: ``pylm.servers.Master`` of 0.14.4, whose default cache was one object for all masters of a process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pull_address: str,
+        pub_address: str,
+        worker_pull_address: str,
+        worker_push_address: str,
+        db_address: str,
+        pipelined: bool = False,
+        cache: object = None,
+        log_level: int = logging.INFO,
+        *,
+        options: ServerOptions | None = None,
+        messages: int = sys.maxsize,
+    ) -> None:
+        super().__init__(
+            name, pub_address, worker_pull_address, worker_push_address, db_address, pipelined, cache,
+            log_level, options, messages,
+        )  # fmt: skip
+        self.pull_address = pull_address
+        self.pull_socket = self._open(zmq.PULL, bind=pull_address)
+        self._inputs.append((self.pull_socket, self._on_pull))
+        self._publish_keys(**self._common_keys(), pull_address=pull_address)
+
+    def _on_pull(self) -> None:
+        receive = self.pull_socket.recv
+        loop = self._loop
+        assert loop is not None
+        for _ in range(DRAIN):
+            try:
+                frame = receive(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            self._accept(frame)
+            if self._paused or not loop.running:
+                return
+
+
+class Hub(_PalmMaster):
+    """A master fed by a previous server; parameters as in :class:`Master` and :class:`~pylm.servers.Pipeline`.
+
+    Args:
+        name: Of the server.
+        sub_address: ``pub_address`` of the previous server (connects).
+        pub_address: Where answers go out (binds).
+        worker_pull_address: Where workers send results (binds).
+        worker_push_address: Where workers get jobs (binds).
+        db_address: Cache and addresses (binds).
+        previous: Name of the previous server, or the topic its ``handle_stream`` chooses.
+        pipelined: Send results on to the next server instead of back to the client.
+        cache: Store of the cache; ``None`` for an own one.
+        log_level: Of the logger.
+        options: Everything the original did not have.
+        messages: Stop after so many messages; for tests.
+
+    Raises:
+        zmq.ZMQError: An address is in use or not an address.
+
+    Source: ``pylm.servers.Hub`` of 0.14.4.
+    """
+
+    _inbound_name = "Sub"
+
+    def __init__(
+        self,
+        name: str,
+        sub_address: str,
+        pub_address: str,
+        worker_pull_address: str,
+        worker_push_address: str,
+        db_address: str,
+        previous: str,
+        pipelined: bool = False,
+        cache: object = None,
+        log_level: int = logging.INFO,
+        *,
+        options: ServerOptions | None = None,
+        messages: int = sys.maxsize,
+    ) -> None:
+        super().__init__(
+            name, pub_address, worker_pull_address, worker_push_address, db_address, pipelined, cache,
+            log_level, options, messages,
+        )  # fmt: skip
+        self.sub_address = sub_address
+        self.previous = previous
+        self.sub_socket = self._subscribe(sub_address, previous, self._accept)
+        self._publish_keys(**self._common_keys(), sub_address=sub_address)
