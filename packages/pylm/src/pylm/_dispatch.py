@@ -76,7 +76,9 @@ class Dispatcher:
         self._numbers = itertools.count(1)
         self._timed = False
 
-    def ready(self, identity: bytes, name: str, credit: int, heartbeat_s: float, now: float) -> None:
+    def ready(
+        self, identity: bytes, name: str, credit: int, heartbeat_s: float, now: float
+    ) -> None:
         """A worker introduced itself; one that did so before keeps its jobs."""
         known = self.workers.get(identity)
         if known is not None:

@@ -35,7 +35,17 @@ Answer = tuple[int, bytes, PylmError | None, str]
 class Call:
     """One job or evaluation in progress."""
 
-    __slots__ = ("answers", "complete", "error", "exhausted", "kept", "pending", "sent", "stopped", "uses_ids")
+    __slots__ = (
+        "answers",
+        "complete",
+        "error",
+        "exhausted",
+        "kept",
+        "pending",
+        "sent",
+        "stopped",
+        "uses_ids",
+    )
 
     def __init__(self, *, uses_ids: bool, keep: bool) -> None:
         self.answers: collections.deque[Answer] = collections.deque()
@@ -132,14 +142,16 @@ class Link:
         if self.try_send(frame):
             return True
         if overflow == "raise":
-            raise Overloaded(f"the queue to {self._describe()} is full or nobody is connected; try later")
+            raise Overloaded(
+                f"the queue to {self._describe()} is full or nobody is connected; try later"
+            )
         if overflow == "drop-oldest":
             return False
         while not self.try_send(frame):
             now = time.monotonic()
             if now >= deadline:
                 raise TimedOut(
-                    f"no room in the queue to {self._describe()} in time: is the server running? The message was not sent"
+                    f"no room in the queue to {self._describe()} in time: is the server running? Nothing was sent"
                 )
             if feeding:
                 time.sleep(0.001)
@@ -267,11 +279,11 @@ class Link:
             self._push.close()
 
 
-def wait_handshake(socket: zmq.Socket[Any], connect: Callable[[], None], timeout_s: float) -> bool:
-    """Connect ``socket`` and wait until the peer answered the handshake; return whether it did."""
+def wait_handshake(socket: zmq.Socket[Any], address: str, timeout_s: float) -> bool:
+    """Connect ``socket`` to ``address`` and wait until the peer answered the handshake; return whether it did."""
     monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
     try:
-        connect()
+        socket.connect(address)
         return bool(monitor.poll(max(1, int(timeout_s * 1000))))
     finally:
         socket.disable_monitor()

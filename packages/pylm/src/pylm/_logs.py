@@ -21,7 +21,7 @@ class _StdoutHandler(logging.StreamHandler):  # type: ignore[type-arg]
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> object:  # type: ignore[override]
+    def stream(self) -> object:
         """Return the present standard output."""
         return sys.stdout
 

@@ -22,7 +22,7 @@ from pylm._logs import server_logger
 from pylm._loop import DRAIN
 from pylm._outlet import PubOutlet
 from pylm._proto.palm_new_pb2 import WorkerReady
-from pylm._server import FAILED_PAYLOAD, Engine
+from pylm._server import FAILED_PAYLOAD, Engine, endpoint_of
 from pylm.config import ServerOptions
 from pylm.errors import Malformed, Overloaded, TimedOut, WorkerLost
 
@@ -93,7 +93,7 @@ class MasterEngine(Engine):
         self.stats.gauges["queue"] = lambda: len(self._dispatcher.queue)
         self.stats.gauges["requeued"] = lambda: self._dispatcher.requeued
         self.stats.gauges["workers"] = self._describe_workers
-        port = self.worker_router_socket.last_endpoint.decode()
+        port = endpoint_of(self.worker_router_socket)
         if scheme == "tcp" and host in ("*", "0.0.0.0"):  # noqa: S104 - what the user bound to
             return f"tcp://_:{port.rpartition(':')[2]}"
         return port
@@ -196,7 +196,8 @@ class MasterEngine(Engine):
             queue = self._dispatcher.queue
             if len(queue) >= self.options.queue_limit and self.options.overflow == "drop-oldest":
                 self._fail(
-                    queue.popleft(), Overloaded(f"{self.name} dropped the oldest of {len(queue) + 1} waiting jobs")
+                    queue.popleft(),
+                    Overloaded(f"{self.name} dropped the oldest of {len(queue) + 1} waiting jobs"),
                 )
             self._dispatcher.enqueue(job)
             self._watch_push()
@@ -257,7 +258,11 @@ class MasterEngine(Engine):
             for socket, _ in self._inputs:
                 if socket is not self.worker_pull_socket or self._outlet.is_full():
                     self._loop.remove_reader(socket)
-        elif self._paused and queued * 2 <= limit and self._outlet.waiting() * 2 <= self.options.backlog:
+        elif (
+            self._paused
+            and queued * 2 <= limit
+            and self._outlet.waiting() * 2 <= self.options.backlog
+        ):
             self._paused = False
             for socket, handler in self._inputs:
                 self._loop.add_reader(socket, handler)

@@ -95,7 +95,7 @@ class PubOutlet:
         except zmq.Again:
             self._keep(topic, frame)
             return
-        self.socket.send(frame, copy=len(frame) < 65536)
+        self.socket.send(frame, 0, len(frame) < 65536)
 
     def _keep(self, topic: bytes, frame: bytes) -> None:
         assert self._loop is not None

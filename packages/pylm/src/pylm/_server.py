@@ -27,10 +27,17 @@ from pylm.config import ServerOptions
 from pylm.errors import Malformed, Overloaded, PylmError, to_failure
 from pylm.persistence.kv import DictDB
 
-__all__ = ["DEFAULT_OPTIONS", "Engine", "SideService"]
+__all__ = ["DEFAULT_OPTIONS", "FAILED_PAYLOAD", "Engine", "SideService", "endpoint_of"]
 
 DEFAULT_OPTIONS = ServerOptions()
 FAILED_PAYLOAD = b"0"
+
+
+def endpoint_of(socket: zmq.Socket[bytes]) -> str:
+    """Return the address the socket was last bound or connected to, a wildcard port resolved."""
+    endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode(errors="replace")
 
 
 class SideService:
@@ -287,7 +294,7 @@ class Engine:
         loop = self._loop
         deadline = loop.clock() + self.options.drain_s
         for socket in self._sockets:
-            endpoint = socket.last_endpoint.decode(errors="replace") if socket.type != zmq.SUB else ""
+            endpoint = endpoint_of(socket) if socket.type != zmq.SUB else ""
             if socket in dict(self._inputs) and endpoint:
                 with contextlib.suppress(zmq.ZMQError):
                     socket.unbind(endpoint)

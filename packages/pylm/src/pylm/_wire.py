@@ -161,7 +161,9 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
 
 
 def _malformed(frame: bytes) -> Malformed:
-    return Malformed(f"{len(frame)} bytes are not a pylm envelope; they begin {bytes(frame[:16])!r}")
+    return Malformed(
+        f"{len(frame)} bytes are not a pylm envelope; they begin {bytes(frame[:16])!r}"
+    )
 
 
 def encode(message: Envelope, payload: bytes) -> bytes:
@@ -176,7 +178,9 @@ def encode(message: Envelope, payload: bytes) -> bytes:
         message.payload = payload
         return message.SerializeToString()
     if size > PROTOBUF_LIMIT_BYTES - 65536:
-        raise TooLarge(f"a payload of {size} bytes does not fit into an envelope (2 GiB); cut it up")
+        raise TooLarge(
+            f"a payload of {size} bytes does not fit into an envelope (2 GiB); cut it up"
+        )
     message.ClearField("payload")
     head = message.SerializePartialToString()
     return b"".join((head, _TAGS[type(message)], _encode_varint(size), payload))
@@ -238,7 +242,11 @@ def parse_extension(ext: bytes) -> Extension:
 
 def is_complete(ext: bytes) -> bool:
     """Return whether no further answer will come for the message."""
-    return ext.endswith(_COMPLETE) if len(ext) <= _PLAIN_EXT_BYTES + 2 else parse_extension(ext).complete
+    return (
+        ext.endswith(_COMPLETE)
+        if len(ext) <= _PLAIN_EXT_BYTES + 2
+        else parse_extension(ext).complete
+    )
 
 
 def add_complete(ext: bytes) -> bytes:
@@ -290,7 +298,9 @@ class Template:
         if not size and self._tag == b"\x32":
             return self._head + (_EXT_TAG + _encode_varint(len(ext)) + ext if ext else b"")
         if size > PROTOBUF_LIMIT_BYTES - 65536:
-            raise TooLarge(f"a payload of {size} bytes does not fit into an envelope (2 GiB); cut it up")
+            raise TooLarge(
+                f"a payload of {size} bytes does not fit into an envelope (2 GiB); cut it up"
+            )
         length = bytes((size,)) if size < 128 else _encode_varint(size)
         if not ext:
             return b"".join((self._head, self._tag, length, payload))

@@ -265,7 +265,7 @@ class WorkerEngine:
         give_up_at = float("inf")
         while True:
             try:
-                push.send(answer, copy=len(answer) < 65536)
+                push.send(answer, 0, len(answer) < 65536)
             except zmq.Again:
                 if self._stop:
                     give_up_at = min(give_up_at, time.monotonic() + self.options.drain_s)
@@ -447,7 +447,9 @@ class Worker(WorkerEngine):
             if self.options.channel == "router":
                 raise WrongServer(f"the master at {self.db_address} has no acknowledged channel")
         if self.options.channel == "router":
-            raise ConfigurationError("channel='router' and explicit addresses contradict each other")
+            raise ConfigurationError(
+                "channel='router' and explicit addresses contradict each other"
+            )
         if push_address is None:
             push_address = self._ask("worker_push_address")
             self.logger.info("Got worker push address: %s", push_address)

@@ -437,8 +437,10 @@ class Client(JobRunner):
             else:
                 # A publisher of the original drops what it sends before it has seen the subscription.
                 limit = 60.0 if self.timeout is None else self.timeout
-                if not wait_handshake(answers, lambda: answers.connect(address), limit):
-                    raise TimedOut(f"nobody publishes at {address} after {limit} s: is the server running?")
+                if not wait_handshake(answers, address, limit):
+                    raise TimedOut(
+                        f"nobody publishes at {address} after {limit} s: is the server running?"
+                    )
                 time.sleep(0.03)
         except BaseException:
             push.close(0)

@@ -30,7 +30,9 @@ def check_seconds(name: str, value: float | None) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise ConfigurationError(f"{name}={value!r}: expected seconds above 0, or None for no limit")
+        raise ConfigurationError(
+            f"{name}={value!r}: expected seconds above 0, or None for no limit"
+        )
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -104,22 +106,31 @@ class ServerOptions:
                 raise ConfigurationError(f"{name}={value!r}: expected a whole number above 0")
         for name in ("high_water_mark", "max_message_bytes", "max_cache_bytes"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigurationError(f"{name}={value!r}: expected a whole number above 0, or None")
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1
+            ):
+                raise ConfigurationError(
+                    f"{name}={value!r}: expected a whole number above 0, or None"
+                )
 
     def open_context(self) -> zmq.Context[Any]:
         """Return the context to make sockets in."""
         return self.context if self.context is not None else zmq.Context.instance()
 
     def open_socket(
-        self, kind: int, *, bind: str | None = None, connect: str | None = None, linger_ms: int = 1000
+        self,
+        kind: int,
+        *,
+        bind: str | None = None,
+        connect: str | None = None,
+        linger_ms: int = 1000,
     ) -> zmq.Socket[bytes]:
         """Return a socket with the limits and keys applied, bound or connected.
 
         Raises:
             zmq.ZMQError: The address is in use or not an address; the socket is closed, the address in the text.
         """
-        socket = self.open_context().socket(kind)
+        socket: zmq.Socket[bytes] = self.open_context().socket(kind)
         try:
             socket.linger = linger_ms
             if self.high_water_mark is not None:

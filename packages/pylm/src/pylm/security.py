@@ -88,7 +88,9 @@ def create_keys(folder: str | os.PathLike[str], name: str) -> tuple[str, str]:
     place.mkdir(parents=True, exist_ok=True)
     for suffix in (".key", ".key_secret"):
         if (place / f"{name}{suffix}").exists():
-            raise FileExistsError(f"{place / name}{suffix} exists; choose another name or remove it")
+            raise FileExistsError(
+                f"{place / name}{suffix} exists; choose another name or remove it"
+            )
     before = os.umask(0o077)
     try:
         public, secret = zmq.auth.create_certificates(str(place), name)

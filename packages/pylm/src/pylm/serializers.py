@@ -91,7 +91,9 @@ def _build(name: str) -> Serializer | None:
         try:
             import msgpack
         except ImportError as error:
-            raise WrongType("the msgpack serializer needs the extra: pip install pylm[msgpack]") from error
+            raise WrongType(
+                "the msgpack serializer needs the extra: pip install pylm[msgpack]"
+            ) from error
         return Serializer("msgpack", msgpack.packb, _guard(msgpack.unpackb, "msgpack"))
     return None
 
