@@ -80,7 +80,7 @@ class NodePool:
     ) -> None:
         self._health = health or HealthPolicy()
         self._rng = rng or random.Random()
-        self._selector = make_selector(selector)
+        self._selector = make_selector(selector, self._rng)
         self._select = self._selector.select
         self._counts = bool(getattr(self._selector, "counts_outstanding", False))
         self._lock = threading.Lock()
@@ -141,10 +141,8 @@ class NodePool:
                 node = nodes[0]
             else:
                 node = self._select(nodes, context)
-                if node.health.slow_until > now:
-                    node = self._prefer_fast(nodes, node, now, context, tried)
-                if tried and node in tried:
-                    node = self._untried(nodes, context, tried) or node
+                if node.health.slow_until > now or (tried and node in tried):
+                    node = self._choose(node, nodes, now, context, tried)
         if self._counts:
             with self._lock:
                 node.outstanding += 1
@@ -261,22 +259,18 @@ class NodePool:
         fresh = [node for node in nodes if node not in tried]
         return min(fresh or nodes, key=lambda node: node.health.until)
 
-    def _prefer_fast(
+    def _choose(
         self,
-        nodes: tuple[Node, ...],
         node: Node,
+        nodes: tuple[Node, ...],
         now: float,
         context: Mapping[str, Any] | None,
         tried: Collection[Node],
     ) -> Node:
-        fast = tuple(one for one in nodes if one.health.slow_until <= now and one not in tried)
-        return self._select(fast, context) if fast else node
+        """Let the selector choose again, among nodes not tried if there are any, and of those the ones not slowed.
 
-    def _untried(
-        self,
-        nodes: tuple[Node, ...],
-        context: Mapping[str, Any] | None,
-        tried: Collection[Node],
-    ) -> Node | None:
-        fresh = tuple(node for node in nodes if node not in tried)
-        return self._select(fresh, context) if fresh else None
+        ``node``, chosen already, stays if that leaves all of them.
+        """
+        fresh = tuple(node for node in nodes if node not in tried) or nodes
+        fast = tuple(node for node in fresh if node.health.slow_until <= now) or fresh
+        return node if len(fast) == len(nodes) else self._select(fast, context)

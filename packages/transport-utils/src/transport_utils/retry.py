@@ -410,7 +410,7 @@ class RetryState:
         if not isinstance(error, errors.TransportError):
             return
         limit = self._policy.max_retries
-        error.attempts = tuple(past for past in reversed(self._history) if past is not error)
+        error.attempts = self.history[1:]
         error.attempt_limit = 0 if limit is None else limit + 1 + self._resent
         error.elapsed_s = now - self._started
         if self._response is not None and error.meta is None:
@@ -435,7 +435,6 @@ class RetryState:
             delay_s=asked_s,
             sent=SentState.RESPONSE_STARTED,
         )
-        self._history.pop()
         self._describe(error, now)
         return error
 

@@ -221,17 +221,21 @@ class StickySelector:
         return max(nodes, key=score)
 
 
-_BY_NAME: Mapping[str, Callable[[], Selector]] = {
+_BY_NAME: Mapping[str, Callable[[random.Random | None], Selector]] = {
     "least_outstanding": LeastOutstandingSelector,
     "random": RandomSelector,
-    "round_robin": RoundRobinSelector,
-    "sticky": StickySelector,
-    "weighted": WeightedSelector,
+    "round_robin": lambda rng: RoundRobinSelector(),
+    "sticky": lambda rng: StickySelector(),
+    "weighted": lambda rng: WeightedSelector(rng=rng),
 }
 
 
-def make_selector(selector: str | Selector | None) -> Selector:
+def make_selector(selector: str | Selector | None, rng: random.Random | None = None) -> Selector:
     """Return a selector by name, the object given, or round robin for ``None``.
+
+    Args:
+        selector: ``"least_outstanding"``, ``"random"``, ``"round_robin"``, ``"sticky"``, ``"weighted"``, or an object.
+        rng: Source of randomness of a selector found by name; ``None`` for one of its own.
 
     Raises:
         ConfigurationError: The name is unknown, or the object has no ``select``.
@@ -243,7 +247,7 @@ def make_selector(selector: str | Selector | None) -> Selector:
             raise ConfigurationError(
                 f"selector {selector!r}: expected one of {', '.join(sorted(_BY_NAME))}"
             )
-        return _BY_NAME[selector]()
+        return _BY_NAME[selector](rng)
     if not callable(getattr(selector, "select", None)):
         raise ConfigurationError(
             f"selector {selector!r}: expected an object with select(nodes, context)"

@@ -121,7 +121,6 @@ _CONTEXT_OPTIONS = (
     "maximum_version",
 )
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TlsConfig)}
-_DEFAULT = TlsConfig()
 
 
 def _clean_fingerprint(text: str) -> str:
@@ -309,3 +308,6 @@ def _verified_chain(secured: Any) -> list[bytes]:
 
     chain = secured._sslobj.get_verified_chain() or []
     return [one.public_bytes(_ssl.ENCODING_DER) for one in chain]
+
+
+_DEFAULT = TlsConfig()
