@@ -36,7 +36,7 @@ def test_the_shop_window_shows_type_checkers_the_same_names():
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
     shown = {
-        (alias.name, statement.module.rpartition(".")[2])
+        (alias.name, statement.module.removeprefix("transport_utils."))
         for statement in block.body
         for alias in statement.names
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transport_utils._version import __version__
 
 if TYPE_CHECKING:
+    from transport_utils.aio.transport import AsyncTransport
     from transport_utils.auth import Auth, BasicAuth, BearerAuth
     from transport_utils.backoff import Backoff, Constant, Exponential, Schedule, exponential
     from transport_utils.budget import RateLimiter, RetryBudget
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from transport_utils.health import HealthPolicy, NodeChange, NodeHealth, Outcome
     from transport_utils.hooks import Attempt, Hooks, PoolEvent
     from transport_utils.idempotency import is_idempotent, new_idempotency_key
-    from transport_utils.messages import Request, ResponseMeta
+    from transport_utils.messages import AsyncResponse, Body, Request, Response, ResponseMeta
     from transport_utils.nodes import Node, NodePool
     from transport_utils.redact import redact_headers, redact_url
     from transport_utils.retry import Decision, RetryPolicy, RetryState
@@ -78,15 +79,20 @@ if TYPE_CHECKING:
         TextSerializer,
     )
     from transport_utils.telemetry import telemetry_hooks
+    from transport_utils.tls import TlsConfig
     from transport_utils.trace import curl, curl_hooks, enable_debug, log_hooks
+    from transport_utils.transport import Transport
 
 __all__ = [
+    "AsyncResponse",
+    "AsyncTransport",
     "Attempt",
     "Auth",
     "Backoff",
     "BadResponse",
     "BasicAuth",
     "BearerAuth",
+    "Body",
     "BodyNotReplayable",
     "BytesSerializer",
     "CertificateError",
@@ -129,6 +135,7 @@ __all__ = [
     "RateLimiter",
     "ReadTimeout",
     "Request",
+    "Response",
     "ResponseMeta",
     "RetryAfterExceeded",
     "RetryBudget",
@@ -147,8 +154,10 @@ __all__ = [
     "TextSerializer",
     "TimedOut",
     "Timeout",
+    "TlsConfig",
     "TlsError",
     "TotalTimeout",
+    "Transport",
     "TransportClosed",
     "TransportError",
     "TruncatedBody",
@@ -169,6 +178,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "aio.transport": "AsyncTransport",
     "auth": "Auth BasicAuth BearerAuth",
     "backoff": "Backoff Constant Exponential Schedule exponential",
     "budget": "RateLimiter RetryBudget",
@@ -176,30 +186,33 @@ _MODULES = {
     "deadline": "Deadline Timeout",
     "endpoint": "Endpoint",
     "errors": (
-        "BadResponse BodyNotReplayable CertificateError ConfigurationError ConnectError ConnectTimeout "
-        "ConnectionFailed ConnectionReset DecodeBomb DiscoveryError DnsError FingerprintMismatch "
-        "HeaderTooLarge HttpStatusError LocalProtocolError NoNodeAvailable PoolTimeout ProtocolError "
-        "ProxyError ReadTimeout RetryAfterExceeded RetryBudgetExhausted SentState SerializationError "
-        "StaleConnection TimedOut TlsError TotalTimeout TransportClosed TransportError TruncatedBody "
-        "WriteTimeout"
+        "BadResponse BodyNotReplayable CertificateError ConfigurationError ConnectError "
+        "ConnectTimeout ConnectionFailed ConnectionReset DecodeBomb DiscoveryError DnsError "
+        "FingerprintMismatch HeaderTooLarge HttpStatusError LocalProtocolError NoNodeAvailable "
+        "PoolTimeout ProtocolError ProxyError ReadTimeout RetryAfterExceeded "
+        "RetryBudgetExhausted SentState SerializationError StaleConnection TimedOut TlsError "
+        "TotalTimeout TransportClosed TransportError TruncatedBody WriteTimeout"
     ),
     "headers": "Headers",
     "health": "HealthPolicy NodeChange NodeHealth Outcome",
     "hooks": "Attempt Hooks PoolEvent",
     "idempotency": "is_idempotent new_idempotency_key",
-    "messages": "Request ResponseMeta",
+    "messages": "AsyncResponse Body Request Response ResponseMeta",
     "nodes": "Node NodePool",
     "redact": "redact_headers redact_url",
     "retry": "Decision RetryPolicy RetryState",
     "selectors": (
-        "LeastOutstandingSelector RandomSelector RoundRobinSelector Selector StickySelector WeightedSelector "
-        "ZoneAwareSelector"
+        "LeastOutstandingSelector RandomSelector RoundRobinSelector Selector StickySelector "
+        "WeightedSelector ZoneAwareSelector"
     ),
     "serializers": (
-        "BytesSerializer JsonSerializer NdjsonSerializer Serializer SerializerRegistry TextSerializer"
+        "BytesSerializer JsonSerializer NdjsonSerializer Serializer SerializerRegistry "
+        "TextSerializer"
     ),
     "telemetry": "telemetry_hooks",
+    "tls": "TlsConfig",
     "trace": "curl curl_hooks enable_debug log_hooks",
+    "transport": "Transport",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
