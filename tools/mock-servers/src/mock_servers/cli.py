@@ -15,6 +15,7 @@ __all__ = ["SERVERS", "main"]
 SERVERS: Mapping[str, str] = {
     "loudml": "Loud ML 1.6: models, jobs, buckets on one or several nodes",
     "ramen": "Ramen: messages with request ids, blacklist rules",
+    "proxy": "TCP fault proxy: latency, bandwidth, resets, blackhole between anything",
     "v3io": "Iguazio web API: objects, key-value tables, streams",
     "yagna": "a local Golem: daemon, providers with real processes, VPN, image registry",
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from mock_servers.loudml.fixtures import loudml_cluster, loudml_server, make_loudml_server
+from mock_servers.proxy.fixtures import make_proxy
 from mock_servers.ramen.fixtures import ramen_server
 from mock_servers.v3io.fixtures import v3io_server
 from mock_servers.yagna.fixtures import make_yagna, yagna
@@ -17,6 +18,7 @@ __all__ = [
     "loudml_cluster",
     "loudml_server",
     "make_loudml_server",
+    "make_proxy",
     "make_yagna",
     "no_leaks",
     "ramen_server",
