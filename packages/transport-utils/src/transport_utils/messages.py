@@ -20,6 +20,7 @@ __all__ = [
     "AsyncResponse",
     "Body",
     "BodySource",
+    "HeadLike",
     "Request",
     "Response",
     "ResponseHead",
@@ -114,16 +115,20 @@ class HeadLike(Protocol):
     """What :class:`Response` needs of a head: :class:`ResponseHead`, or ``h1.Head``, which decodes on first use."""
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """HTTP status."""
 
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Reason phrase, may be empty."""
 
     @property
-    def http_version(self) -> str: ...
+    def http_version(self) -> str:
+        """``"1.0"``, ``"1.1"`` or ``"2"``."""
 
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """Response headers."""
 
 
 class BodySource(Protocol):

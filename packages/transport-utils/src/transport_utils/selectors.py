@@ -30,7 +30,7 @@ __all__ = [
     "make_selector",
 ]
 
-Node = TypeVar("Node")
+_Node = TypeVar("_Node")
 Context = Mapping[str, Any]
 
 
@@ -43,7 +43,7 @@ class Selector(Protocol):
 
     counts_outstanding: bool
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return one of ``nodes``, which holds at least one.
 
         Args:
@@ -64,7 +64,7 @@ class RoundRobinSelector:
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             self._next = _Locked(counter.__next__)
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return the next node."""
         return nodes[self._next() % len(nodes)]
 
@@ -93,7 +93,7 @@ class RandomSelector:
     def __init__(self, rng: random.Random | None = None) -> None:
         self._random = (rng or random.Random()).random
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return a random node."""
         return nodes[int(self._random() * len(nodes))]
 
@@ -110,7 +110,7 @@ class LeastOutstandingSelector:
     def __init__(self, rng: random.Random | None = None) -> None:
         self._random = (rng or random.Random()).random
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return the node of the two with fewer requests in flight."""
         count = len(nodes)
         first = int(self._random() * count)
@@ -141,7 +141,7 @@ class WeightedSelector:
         self._random = (rng or random.Random()).random
         self._table: tuple[Sequence[Any], list[float]] = ((), [])
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return a random node by weight.
 
         Raises:
@@ -178,7 +178,7 @@ class ZoneAwareSelector:
         self._table: tuple[Sequence[Any], dict[str | None, tuple[Any, ...]]] = ((), {})
         self.counts_outstanding = self._inner.counts_outstanding
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return a node of the zone if there is one."""
         known, zones = self._table
         if known is not nodes:
@@ -188,7 +188,7 @@ class ZoneAwareSelector:
                 zones[zone] = (*zones.get(zone, ()), node)
             self._table = (nodes, zones)
         wanted = (context or {}).get("zone", self._zone)
-        chosen: Node = self._inner.select(zones.get(wanted, nodes), context)
+        chosen: _Node = self._inner.select(zones.get(wanted, nodes), context)
         return chosen
 
 
@@ -207,14 +207,14 @@ class StickySelector:
         self._identity = identity
         self.counts_outstanding = self._inner.counts_outstanding
 
-    def select(self, nodes: Sequence[Node], context: Context | None = None) -> Node:
+    def select(self, nodes: Sequence[_Node], context: Context | None = None) -> _Node:
         """Return the node of the call's key."""
         key = (context or {}).get("key")
         if key is None:
             return self._inner.select(nodes, context)
         prefix = str(key).encode("utf-8", "surrogatepass") + b"\0"
 
-        def score(node: Node) -> bytes:
+        def score(node: _Node) -> bytes:
             name = self._identity(node).encode("utf-8", "surrogatepass")
             return hashlib.blake2b(prefix + name, digest_size=8).digest()
 
