@@ -112,6 +112,13 @@ def test_connection_is_closed_after_the_stated_bytes(echo, make_proxy):
         assert exactly(client, 8) == b"abcd"
 
 
+def test_large_slow_upload_is_reset_too(echo, make_proxy):
+    proxy = make_proxy(echo, up=Conditions(bandwidth_bytes_s=1_000_000, reset_after=100_000))
+    with connected(proxy) as client, pytest.raises(ConnectionError):
+        while True:
+            client.sendall(b"x" * 1_000_000)
+
+
 def test_blackhole_swallows_and_ends_nothing(echo, make_proxy):
     proxy = make_proxy(echo, up=Conditions(blackhole=True))
     with connected(proxy, timeout_s=0.1) as client:

@@ -88,6 +88,7 @@ class FaultProxy:
         up: As above; assign to change.
         down: As above; assign to change.
         accepted: Connections accepted so far.
+        random: Generator of the jitter.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class FaultProxy:
         self.down = down or Conditions()
         self.accepted = 0
         self._port = port
-        self._random = random.Random(seed)
+        self.random = random.Random(seed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._listener: socket.socket | None = None
@@ -292,6 +293,7 @@ class _Link:
         ]
         await asyncio.wait(self._pumps, return_when=asyncio.FIRST_EXCEPTION)
         if self._lost_server:
+            await asyncio.gather(*self._pumps, return_exceptions=True)
             while await from_client.read(CHUNK):
                 pass
             return
@@ -304,27 +306,36 @@ class _Link:
     ) -> None:
         """Forward one direction until its end, which is passed on as a half-close."""
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUE_CHUNKS)
-        deliver = asyncio.ensure_future(self._deliver(direction, late, sink))
-        clock = asyncio.get_running_loop().time
+        tasks = [
+            asyncio.ensure_future(self._collect(direction, source, late)),
+            asyncio.ensure_future(self._deliver(direction, late, sink)),
+        ]
         try:
-            while True:
-                read = asyncio.ensure_future(source.read(CHUNK))
-                await asyncio.wait({read, deliver}, return_when=asyncio.FIRST_COMPLETED)
-                if deliver.done():
-                    read.cancel()
-                    await deliver
-                    return
-                data = read.result()
-                conditions: Conditions = getattr(self._proxy, direction)
-                delay = conditions.latency_s
-                if conditions.jitter_s:
-                    delay += self._proxy._random.uniform(0, conditions.jitter_s)
-                await late.put((clock() + delay, data))
-                if not data:
-                    await deliver
-                    return
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
         finally:
-            deliver.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _collect(
+        self,
+        direction: str,
+        source: asyncio.StreamReader,
+        late: asyncio.Queue[tuple[float, bytes]],
+    ) -> None:
+        """Queue what arrives, with the time at which it is due on the other side; empty bytes are the end."""
+        clock = asyncio.get_running_loop().time
+        data = b"not the end"
+        while data:
+            data = await source.read(CHUNK)
+            conditions: Conditions = getattr(self._proxy, direction)
+            delay = conditions.latency_s
+            if conditions.jitter_s:
+                delay += self._proxy.random.uniform(0, conditions.jitter_s)
+            await late.put((clock() + delay, data))
 
     async def _deliver(
         self, direction: str, late: asyncio.Queue[tuple[float, bytes]], sink: asyncio.StreamWriter
