@@ -55,7 +55,9 @@ def read_table(
     if meta is None:
         meta = _sample(client, parts[0])
     empty = meta.iloc[:0]
-    return dask.dataframe.from_map(_read_partition, parts, args=(empty,), meta=empty)
+    from_map: Any = dask.dataframe.from_map  # untyped
+    frame: dask.dataframe.DataFrame = from_map(_read_partition, parts, args=(empty,), meta=empty)
+    return frame
 
 
 def _sample(client: Any, part: Segment) -> pandas.DataFrame:

@@ -150,7 +150,7 @@ class FlatCalls(Generic[ResponseT]):
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-        condition: str | None = None,
+        condition: object = None,
     ) -> ResponseT:
         """Flat form of ``kv.put``; ``path`` is table path, ``/``, key."""
         response: ResponseT = self._send(
@@ -172,10 +172,10 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         attributes: Mapping[str, Any] | None = None,
-        expression: str | None = None,
-        condition: str | None = None,
+        expression: object = None,
+        condition: object = None,
         update_mode: str | None = None,
-        alternate_expression: str | None = None,
+        alternate_expression: object = None,
     ) -> ResponseT:
         """Flat form of ``kv.update``; ``path`` is table path, ``/``, key."""
         response: ResponseT = self._send(
@@ -226,7 +226,7 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
         table_name: str | None = None,
         attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
+        filter_expression: object = None,
         marker: str | None = None,
         sharding_key: str | None = None,
         limit: int | None = None,

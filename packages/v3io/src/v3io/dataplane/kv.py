@@ -25,7 +25,7 @@ class Model(BaseModel):
         access_key: str | None = None,
         raise_for_status: Any = None,
         transport_actions: int | None = None,
-        condition: str | None = None,
+        condition: object = None,
     ) -> Response:
         """Replace an item.
 
@@ -66,10 +66,10 @@ class Model(BaseModel):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         attributes: Mapping[str, Any] | None = None,
-        expression: str | None = None,
-        condition: str | None = None,
+        expression: object = None,
+        condition: object = None,
         update_mode: str | None = None,
-        alternate_expression: str | None = None,
+        alternate_expression: object = None,
     ) -> Response:
         """Merge attributes into an item, or run an expression on it.
 
@@ -160,7 +160,7 @@ class Model(BaseModel):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
         attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
+        filter_expression: object = None,
         marker: str | None = None,
         sharding_key: str | None = None,
         limit: int | None = None,
@@ -320,7 +320,7 @@ class Model(BaseModel):
         access_key: str | None = None,
         raise_for_status: Any = None,
         attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
+        filter_expression: object = None,
         marker: str | None = None,
         sharding_key: str | None = None,
         limit: int | None = None,

@@ -45,7 +45,7 @@ class Pages:
         table_name: str | None,
         raise_for_status: Any = None,
         attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
+        filter_expression: object = None,
         marker: str | None = None,
         sharding_key: str | None = None,
         limit: int | None = None,

@@ -202,10 +202,10 @@ def encode_update_item(
     container: str,
     path: str,
     attributes: Mapping[str, Any] | None,
-    expression: str | None,
-    condition: str | None,
+    expression: object,
+    condition: object,
     update_mode: str | None,
-    alternate_expression: str | None,
+    alternate_expression: object,
 ) -> Encoded:
     """Merge attributes into an item (PutItem with UpdateMode), or run an expression on it (UpdateItem).
 
@@ -247,7 +247,7 @@ def encode_get_items(
     path: str,
     table_name: str | None,
     attribute_names: str | Iterable[str],
-    filter_expression: str | None,
+    filter_expression: object,
     marker: str | None,
     sharding_key: str | None,
     limit: int | None,
@@ -260,8 +260,8 @@ def encode_get_items(
     body: dict[str, Any] = {"AttributesToGet": _attributes_to_get(attribute_names)}
     if table_name:
         body["TableName"] = table_name
-    if filter_expression:
-        body["FilterExpression"] = str(filter_expression)
+    if filter_expression is not None and (text := str(filter_expression)):
+        body["FilterExpression"] = text
     if marker:
         body["Marker"] = marker
     if sharding_key:
