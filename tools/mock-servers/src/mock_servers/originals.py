@@ -1,0 +1,106 @@
+"""Environments in which the original releases run, for tests that set them beside ours.
+
+The originals are never dependencies: each is installed on first use into a virtual environment of its own, in the
+user's cache folder, from the package index that pip is configured for. Used by tests
+marked ``originals`` and by benchmarks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["LOUDML", "Original", "interpreter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """How to install one original release.
+
+    Attributes:
+        requirement: The release, ``loudml-python==1.6.3``.
+        dependencies: What it needs, as versions that exist and build today; its own pins are not followed.
+        forget: Requirements to strike from its metadata, because it checks them at import.
+    """
+
+    requirement: str
+    dependencies: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+
+
+LOUDML = Original(
+    "loudml-python==1.6.3",
+    (
+        "aiohttp",
+        "async_timeout",
+        "certifi",
+        "dateutils",
+        "pytz",
+        "pyyaml",
+        "requests",
+        "setuptools<81",
+        "tqdm",
+        "urllib3",
+    ),
+    forget=("pyyaml",),
+)
+"""loudml-python 1.6.3; imported as ``loudml_py``. It pins a PyYAML that does not build and checks the pin at import."""
+
+
+def interpreter(original: Original) -> pathlib.Path:
+    """Return the Python of the environment with an original release, made on first use (some seconds).
+
+    Safe to call from several processes at once.
+
+    Raises:
+        RuntimeError: It could not be installed; the message holds the installer's words.
+    """
+    tag = f"{original}{sys.version_info[:2]}".encode()
+    name = f"{original.requirement}-{hashlib.sha256(tag).hexdigest()[:8]}"
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    folder = cache / "service-clients" / "originals" / name
+    python = folder / "bin" / "python"
+    complete = folder / "complete"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _install(original, folder, python)
+            complete.touch()
+    return python
+
+
+def _install(original: Original, folder: pathlib.Path, python: pathlib.Path) -> None:
+    uv = shutil.which("uv")
+    if uv:
+        _run([uv, "venv", "-q", "--python", sys.executable, str(folder)])
+        install = [uv, "pip", "install", "-q", "--python", str(python)]
+    else:
+        _run([sys.executable, "-m", "venv", str(folder)])
+        install = [str(python), "-m", "pip", "install", "-q"]
+    _run([*install, "--no-deps", original.requirement])
+    if original.dependencies:
+        _run([*install, *original.dependencies])
+    distribution = original.requirement.partition("==")[0].replace("-", "_")
+    for metadata in folder.glob(f"lib/*/site-packages/{distribution}-*.dist-info/METADATA"):
+        lines = metadata.read_text(encoding="utf-8").splitlines(keepends=True)
+        metadata.write_text("".join(line for line in lines if not _is_struck(line, original)))
+
+
+def _is_struck(line: str, original: Original) -> bool:
+    field, _, value = line.partition(":")
+    return field == "Requires-Dist" and value.strip().lower().startswith(original.forget)
+
+
+def _run(command: Sequence[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {result.stderr.strip()}")
