@@ -361,7 +361,7 @@ class AsyncJobClient(_AsyncNamespacedClient, jobs.JobClient):
             if callback is not None:
                 callback()
         if check:
-            self._raise_unless_done()
+            self.raise_unless_done()
 
     async def async_wait(
         self,

@@ -179,7 +179,7 @@ class JobClient(NamespacedClient):
             if callback is not None:
                 callback()
         if check:
-            self._raise_unless_done()
+            self.raise_unless_done()
 
     def progress(self, interval: float = 1.0, *, timeout: float | None = None) -> Any:
         """Iterate over looks at the job until it has ended; yields the job itself, freshly fetched.
@@ -214,7 +214,7 @@ class JobClient(NamespacedClient):
             if callback is not None:
                 callback()
         if check:
-            self._raise_unless_done()
+            self.raise_unless_done()
 
     def _pauses(self, interval: float, timeout: float | None) -> Iterator[float]:
         """Yield the pauses between looks until the job has ended.
@@ -237,7 +237,13 @@ class JobClient(NamespacedClient):
             if self.done():
                 return
 
-    def _raise_unless_done(self) -> None:
+    def raise_unless_done(self) -> None:
+        """Raise if the job ended, at the last fetch, otherwise than well.
+
+        Raises:
+            JobFailed: It failed; the message holds the server's text.
+            JobCanceled: It was canceled.
+        """
         if self._state == "failed":
             raise JobFailed(f"job {self.name} failed: {self._error}", self.id)
         if self._state == "canceled":
