@@ -87,6 +87,19 @@ class Settings:
         self.retry = coerce_retry(retry)
         self.timeout = given[0].timeout if timeout is UNSET else Timeout.coerce(timeout)
         self.auth = coerce_auth(auth)
+        self._last_timeout: tuple[Any, Timeout | None] = (None, None)
+
+    def _limits(
+        self, timeout: Timeout | float | tuple[float | None, float | None] | None
+    ) -> Timeout:
+        if isinstance(timeout, Timeout):
+            return timeout
+        # Callers pass the same figure over and over; checking it anew costs as much as the rest of a start.
+        given, limits = self._last_timeout
+        if limits is None or given != timeout or type(given) is not type(timeout):
+            limits = Timeout.coerce(timeout)
+            self._last_timeout = (timeout, limits)
+        return limits
 
     def start(
         self,
@@ -105,7 +118,7 @@ class Settings:
         started = time.monotonic()
         if params:
             target = f"{target}{'&' if '?' in target else '?'}{encode_query(params)}"
-        limits = self.timeout if timeout is UNSET else Timeout.coerce(timeout)
+        limits = self.timeout if timeout is UNSET else self._limits(timeout)
         if body is not None and type(body) is not bytes:
             body = measure(body)  # type: ignore[assignment]
         deadline = _NEVER if limits.total is None else Deadline(started + limits.total)

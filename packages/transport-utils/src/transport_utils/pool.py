@@ -83,6 +83,8 @@ class ConnectionPool:
         try:
             connection = self._idle.pop()
         except IndexError:
+            connection = None
+        if connection is None:
             return self._lease_new(timeout, deadline, now)
         if now - connection.idle_since < _FRESH_S and now - connection.opened_at < self._max_age_s:
             return connection

@@ -3,9 +3,9 @@
 Used by the connection pool and the native backend. A :class:`Connection` belongs to one thread at a time.
 
 Plain sockets stay in blocking mode and their limits are kernel timeouts (``SO_RCVTIMEO``, ``SO_SNDTIMEO``): with
-``settimeout`` CPython polls before every receive, which costs 13 % of a small request instead of 9 %. TLS sockets use
-``settimeout``, since OpenSSL would retry for ever. Either way a limit that fires is a *tick*: the caller looks at the
-clock, then gives up or goes on.
+``settimeout`` CPython polls before every receive, which costs 13 % of a small request instead of 9 %. TLS sockets
+use ``settimeout``, since OpenSSL would retry for ever. Either way a limit that fires is a *tick*: the caller looks
+at the clock, then gives up or goes on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from transport_utils.errors import (
     TransportError,
 )
 
-__all__ = ["Connection", "TlsConnection", "dial", "keepalive_options"]
+__all__ = ["Connection", "TlsConnection", "dial", "keepalive_options", "open_socket"]
 
 _Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 _STAGGER_S = 0.25
@@ -195,13 +195,49 @@ def dial(endpoint: Endpoint, deadline: Deadline, generation: int) -> Connection:
         DnsError: The name does not resolve.
         TlsError: The handshake failed; or one of its subclasses.
     """
+    sock = open_socket(
+        endpoint.host,
+        endpoint.port,
+        deadline,
+        uds=endpoint.uds,
+        socket_options=endpoint.socket_options,
+        where=endpoint.base_url,
+    )
+    if endpoint.scheme == "http":
+        return Connection(sock, generation)
+    from transport_utils.tls import wrap
+
+    return TlsConnection(wrap(sock, endpoint, deadline), generation)
+
+
+def open_socket(
+    host: str,
+    port: int,
+    deadline: Deadline,
+    *,
+    uds: str | None = None,
+    socket_options: Iterable[tuple[int, int, int | bytes]] = (),
+    where: str | None = None,
+) -> socket.socket:
+    """Open a plain socket, as :func:`dial` does before the TLS handshake.
+
+    Args:
+        host: Name or address.
+        port: TCP port.
+        deadline: When it must be open.
+        uds: Path of a unix socket to connect to instead; ``None`` for TCP.
+        socket_options: Set besides ``TCP_NODELAY``.
+        where: What errors call it; ``None`` for host and port.
+
+    Raises:
+        ConnectError: As for :func:`dial`, like ConnectTimeout and DnsError.
+    """
     started = time.monotonic()
-    where = endpoint.base_url
+    where = where or f"{host}:{port}"
     try:
-        if endpoint.uds is not None:
-            sock = _connect_unix(endpoint.uds, deadline)
-        else:
-            sock = _connect_tcp(endpoint, _resolve(endpoint, deadline), deadline)
+        if uds is not None:
+            return _connect_unix(uds, deadline)
+        return _connect_tcp(_resolve(host, port, deadline, where), deadline, socket_options)
     except TimeoutError as cause:
         raise ConnectTimeout(
             f"connection to {where} did not open in {time.monotonic() - started:.1f} s", node=where
@@ -210,11 +246,6 @@ def dial(endpoint: Endpoint, deadline: Deadline, generation: int) -> Connection:
         if isinstance(cause, TransportError):
             raise
         raise ConnectError(f"cannot connect to {where}: {cause}", node=where) from cause
-    if endpoint.scheme == "http":
-        return Connection(sock, generation)
-    from transport_utils.tls import wrap
-
-    return TlsConnection(wrap(sock, endpoint, deadline), generation)
 
 
 def _left(deadline: Deadline) -> float | None:
@@ -235,8 +266,7 @@ def _connect_unix(path: str, deadline: Deadline) -> socket.socket:
     return sock
 
 
-def _resolve(endpoint: Endpoint, deadline: Deadline) -> list[tuple[int, _Address]]:
-    host, port = endpoint.host, endpoint.port
+def _resolve(host: str, port: int, deadline: Deadline, where: str) -> list[tuple[int, _Address]]:
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     with contextlib.suppress(socket.gaierror):
         return _addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags))
@@ -256,7 +286,7 @@ def _resolve(endpoint: Endpoint, deadline: Deadline) -> list[tuple[int, _Address
         raise TimeoutError(f"look-up of {host} did not end in time")
     if isinstance(result[0], BaseException):
         raise DnsError(
-            f"host {host!r} does not resolve: {result[0]}; check the name", node=endpoint.base_url
+            f"host {host!r} does not resolve: {result[0]}; check the name", node=where
         ) from result[0]
     return _addresses(result[0])  # type: ignore[arg-type]
 
@@ -275,9 +305,9 @@ def _addresses(
 
 
 def _connect_tcp(
-    endpoint: Endpoint,
     addresses: list[tuple[int, _Address]],
     deadline: Deadline,
+    socket_options: Iterable[tuple[int, int, int | bytes]],
 ) -> socket.socket:
     """Race the addresses: a new attempt begins when the last one failed or has taken 250 ms (RFC 8305)."""
     waiting = list(reversed(addresses))
@@ -290,7 +320,7 @@ def _connect_tcp(
                 family, address = waiting.pop()
                 sock = socket.socket(family, socket.SOCK_STREAM)
                 pending[sock.fileno()] = (sock, address)
-                _set_options(sock, endpoint)
+                _set_options(sock, socket_options)
                 sock.setblocking(False)
                 code = sock.connect_ex(address)
                 if code not in (0, errno.EINPROGRESS):
@@ -318,7 +348,7 @@ def _connect_tcp(
             sock.close()
 
 
-def _set_options(sock: socket.socket, endpoint: Endpoint) -> None:
+def _set_options(sock: socket.socket, options: Iterable[tuple[int, int, int | bytes]]) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for level, option, value in endpoint.socket_options:
+    for level, option, value in options:
         sock.setsockopt(level, option, value)

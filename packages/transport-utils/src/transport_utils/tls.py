@@ -1,8 +1,8 @@
 """TLS options, and the one shared context that is made from equal ones.
 
 Used by the connection pools, by the compatibility backends and by clients that translate their historic options. A
-context is built once per distinct :class:`TlsConfig` and process, whatever the number of nodes and transports: loading
-the trust store costs more than many requests. Contradictory options are refused instead of ranked.
+context is built once per distinct :class:`TlsConfig` and process, whatever the number of nodes and transports:
+loading the trust store costs more than many requests. Contradictory options are refused instead of ranked.
 """
 
 from __future__ import annotations
@@ -130,6 +130,9 @@ def _clean_fingerprint(text: str) -> str:
             f"fingerprint {text!r}: expected the SHA-256 (64 hex digits) or SHA-1 (40) of a certificate"
         )
     return clean
+
+
+_DEFAULT = TlsConfig()
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,8 +1,9 @@
 """Keeps asyncio connections to one endpoint open and lends them out; belongs to one event loop.
 
-Used by the asynchronous native backend and batch. The counterpart of :mod:`transport_utils.pool`: leases take the most
-recently used connection in constant time, waiters are served in order, a cancelled waiter or opener gives its place
-back. Time limits cost no timer per request: each connection and each pool keeps one timer that looks at the clock.
+Used by the asynchronous native backend and batch. The counterpart of :mod:`transport_utils.pool`: leases take the
+most recently used connection in constant time, waiters are served in order, a cancelled waiter or opener gives its
+place back. Time limits cost no timer per request: each connection and each pool keeps one timer that looks at the
+clock.
 """
 
 from __future__ import annotations

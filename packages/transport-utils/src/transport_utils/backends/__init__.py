@@ -16,7 +16,13 @@ from transport_utils.messages import AsyncResponse, Request, Response
 
 __all__ = ["AsyncHttpBackend", "HttpBackend", "make_backend"]
 
-_CLASSES = {"native": "NativeBackend"}
+_CLASSES = {
+    "httpx": ("httpx", "HttpxBackend"),
+    "httpx2": ("httpx", "HttpxBackend"),
+    "native": ("native", "NativeBackend"),
+    "requests": ("requests", "RequestsBackend"),
+    "urllib3": ("urllib3", "Urllib3Backend"),
+}
 
 
 class HttpBackend(Protocol):
@@ -73,11 +79,13 @@ def make_backend(backend: str | HttpBackend) -> HttpBackend:
         raise ConfigurationError(
             f"backend {backend!r}: expected one of {', '.join(sorted(_CLASSES))}, or an object"
         )
+    module_name, class_name = _CLASSES[backend]
     try:
-        module = importlib.import_module(f"transport_utils.backends.{backend}")
+        module = importlib.import_module(f"transport_utils.backends.{module_name}")
     except ImportError as cause:
         raise ConfigurationError(
             f"backend {backend!r} needs a library that is not installed: pip install 'transport-utils[{backend}]'"
         ) from cause
-    made: HttpBackend = getattr(module, _CLASSES[backend])()
+    make = getattr(module, class_name)
+    made: HttpBackend = make(backend) if module_name == "httpx" else make()
     return made

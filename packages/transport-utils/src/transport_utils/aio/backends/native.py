@@ -1,8 +1,8 @@
 """The default asynchronous backend: HTTP/1.1 over asyncio protocols of our own, also under uvloop.
 
-Used by :class:`transport_utils.aio.transport.AsyncTransport`. Belongs to one event loop at a time: when it is used from
-another loop after the first has ended (``asyncio.run`` twice), it starts afresh there. Cancelling a request closes its
-connection and leaves no place in the pool taken.
+Used by :class:`transport_utils.aio.transport.AsyncTransport`. Belongs to one event loop at a time: when it is used
+from another loop after the first has ended (``asyncio.run`` twice), it starts afresh there. Cancelling a request
+closes its connection and leaves no place in the pool taken.
 """
 
 from __future__ import annotations
