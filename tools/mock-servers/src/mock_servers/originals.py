@@ -12,10 +12,10 @@ import hashlib
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from mock_servers import environments
 
 __all__ = ["LOUDML", "Original", "interpreter"]
 
@@ -66,29 +66,22 @@ def interpreter(original: Original) -> pathlib.Path:
     name = f"{original.requirement}-{hashlib.sha256(tag).hexdigest()[:8]}"
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     folder = cache / "service-clients" / "originals" / name
-    python = folder / "bin" / "python"
     complete = folder / "complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.parent / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _install(original, folder, python)
+            _install(original, folder)
             complete.touch()
-    return python
+    return folder / "bin" / "python"
 
 
-def _install(original: Original, folder: pathlib.Path, python: pathlib.Path) -> None:
-    uv = shutil.which("uv")
-    if uv:
-        _run([uv, "venv", "-q", "--python", sys.executable, str(folder)])
-        install = [uv, "pip", "install", "-q", "--python", str(python)]
-    else:
-        _run([sys.executable, "-m", "venv", str(folder)])
-        install = [str(python), "-m", "pip", "install", "-q"]
-    _run([*install, "--no-deps", original.requirement])
+def _install(original: Original, folder: pathlib.Path) -> None:
+    python = environments.create(folder)
+    environments.install(python, original.requirement, dependencies=False)
     if original.dependencies:
-        _run([*install, *original.dependencies])
+        environments.install(python, *original.dependencies)
     distribution = original.requirement.partition("==")[0].replace("-", "_")
     for metadata in folder.glob(f"lib/*/site-packages/{distribution}-*.dist-info/METADATA"):
         lines = metadata.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -98,9 +91,3 @@ def _install(original: Original, folder: pathlib.Path, python: pathlib.Path) -> 
 def _is_struck(line: str, original: Original) -> bool:
     field, _, value = line.partition(":")
     return field == "Requires-Dist" and value.strip().lower().startswith(original.forget)
-
-
-def _run(command: Sequence[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {result.stderr.strip()}")
