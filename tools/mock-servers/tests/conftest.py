@@ -3,5 +3,4 @@
 import pathlib
 import sys
 
-pytest_plugins = ["pytester"]
 sys.path.append(str(pathlib.Path(__file__).parent))
