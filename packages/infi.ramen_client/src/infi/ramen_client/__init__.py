@@ -11,20 +11,31 @@ from typing import TYPE_CHECKING, Any
 from infi.ramen_client._version import __version__
 
 if TYPE_CHECKING:
+    from infi.ramen_client.aio import AsyncQueueReader, AsyncQueueWriter
     from infi.ramen_client.config import QueueReaderConfig, QueueWriterConfig
+    from infi.ramen_client.queue_reader import QueueReader
     from infi.ramen_client.queue_writer import QueueWriter
+    from infi.ramen_client.utils import create_queue_reader_and_writer
 
 __all__ = [
+    "AsyncQueueReader",
+    "AsyncQueueWriter",
+    "QueueReader",
     "QueueReaderConfig",
     "QueueWriter",
     "QueueWriterConfig",
     "__version__",
+    "create_queue_reader_and_writer",
 ]
 
 _HOMES = {
+    "AsyncQueueReader": "aio",
+    "AsyncQueueWriter": "aio",
+    "QueueReader": "queue_reader",
     "QueueReaderConfig": "config",
     "QueueWriter": "queue_writer",
     "QueueWriterConfig": "config",
+    "create_queue_reader_and_writer": "utils",
 }
 
 

@@ -70,6 +70,7 @@ class Database:
         self._checked_at = 0.0
         self._wal = -1
         self._wal_size = 0
+        self.generation = 0
 
     def connection(self) -> sqlite3.Connection:
         """Return the open connection; once a second also check that the file is still the one on the path.
@@ -145,6 +146,7 @@ class Database:
         logger.warning(
             "The queue %s was removed or replaced; opening it anew", self._files.database
         )
+        self.generation += 1
         self.close()
 
     def salvage(self, cause: BaseException) -> None:
@@ -153,6 +155,7 @@ class Database:
         Raises:
             QueueError: The files cannot be moved or written.
         """
+        self.generation += 1
         self.close()
         try:
             with self._turn.taken():

@@ -40,6 +40,7 @@ class QueueFiles:
         reserve: Room that is given back when the disk is full.
         blacklist: Rules received from the server.
         dead: Database of messages that the server refused for good.
+        status: What the active reader last reported.
         quarantine: Folder of damaged files.
     """
 
@@ -56,6 +57,7 @@ class QueueFiles:
         self.reserve = stem + ".reserve"
         self.blacklist = stem + ".blacklist.json"
         self.dead = stem + ".dead.db"
+        self.status = stem + ".status.json"
         self.quarantine = stem + ".quarantine"
 
     def make_directory(self) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from infi.ramen_client.diskqueue import schema, space
 from infi.ramen_client.diskqueue.commit import GroupCommit, IntervalSync, StoredRow
@@ -39,12 +39,14 @@ _INSERTS = [
     + ", ".join(["(?, ?, ?, ?, ?)"] * count)
     for count in range(ROWS_PER_INSERT + 1)
 ]
-_SELECT = (
-    "SELECT q.id, q.ts, q.category, q.data_type, "
-    "coalesce((SELECT v.data_version FROM ramen_versions v WHERE v.id = q.id), q.data_version) AS data_version, "
-    "q.reqid, q.data FROM queue q"
+_VERSION = (
+    "coalesce((SELECT v.data_version FROM ramen_versions v WHERE v.id = q.id), q.data_version)"
 )
-_PATH = "q.category || char(31) || q.data_type || char(31) || q.data_version"
+_PATH = f"q.category || char(31) || q.data_type || char(31) || {_VERSION}"
+_SELECT = (
+    f"SELECT q.id, q.ts, q.category, q.data_type, {_VERSION} AS data_version, q.reqid, q.data "  # noqa: S608
+    "FROM queue q"
+)
 
 
 class Outcome(str, enum.Enum):
@@ -231,6 +233,11 @@ class DiskQueue:
 
     # Reading
 
+    @property
+    def generation(self) -> int:
+        """Changes when another database has taken the place of the one that was read."""
+        return self._database.generation
+
     def size(self) -> int:
         """Return the number of messages; costs the same at any length.
 
@@ -260,14 +267,14 @@ class DiskQueue:
             )
 
     def read(
-        self, after: int = 0, limit: int = 1, without: Iterable[tuple[Any, Any, Any]] = ()
+        self, after: int = 0, limit: int = 1, without: Iterable[tuple[str, str, str]] = ()
     ) -> list[sqlite3.Row]:
         """Return the oldest messages.
 
         Args:
             after: Only messages of a greater number.
             limit: At most so many.
-            without: ``(category, data_type, data_version)`` to be left out.
+            without: ``(category, data_type, data_version)``, each as text, to be left out.
 
         Returns:
             Rows with ``id, ts, category, data_type, data_version, reqid, data``, in order.
@@ -275,7 +282,7 @@ class DiskQueue:
         Raises:
             QueueError: The database cannot be read.
         """
-        held = [chr(31).join(map(str, path)) for path in without]
+        held = [chr(31).join(path) for path in without]
         condition = f" AND {_PATH} NOT IN ({', '.join('?' * len(held))})" if held else ""
         query = f"{_SELECT} WHERE q.id > ?{condition} ORDER BY q.id LIMIT ?"
         with self._lock:
@@ -284,8 +291,16 @@ class DiskQueue:
                 "read",
             )
 
-    def remove(self, numbers: Sequence[int], outcome: Outcome) -> int:
+    def remove(
+        self, numbers: Sequence[int], outcome: Outcome, *, generation: int | None = None
+    ) -> int:
         """Take out messages by their number, counted under ``outcome``; works on a full disk.
+
+        Args:
+            numbers: Their ``id``.
+            outcome: Why.
+            generation: What :attr:`generation` was when they were read; nothing is removed when the database has been
+                replaced since, because the numbers then belong to other messages.
 
         Returns:
             How many there were; fewer than given means that something else took them.
@@ -297,6 +312,8 @@ class DiskQueue:
             return 0
 
         def delete(connection: sqlite3.Connection) -> int:
+            if generation not in (None, self.generation):
+                return 0
             marks = ", ".join("?" * len(numbers))
             with self._turn.taken(), _transaction(connection):
                 removed = connection.execute(

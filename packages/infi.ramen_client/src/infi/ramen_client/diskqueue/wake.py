@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+from collections.abc import Iterable
 
 from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles
 
@@ -75,15 +76,25 @@ class Sleeper:
             seconds: Longest sleep.
             for_pushes: Whether a push ends it.
         """
+        ready, _, _ = select.select(
+            self.descriptors(for_pushes=for_pushes), [], [], max(0.0, seconds)
+        )
+        self.drain(ready)
+        return bool(ready)
+
+    def descriptors(self, *, for_pushes: bool = True) -> list[int]:
+        """Return what becomes readable when the sleep is to end, for an event loop."""
         watched = [self._own_out]
         if for_pushes and self._listen():
             watched.append(self._fifo)
-        ready, _, _ = select.select(watched, [], [], max(0.0, seconds))
-        for fd in ready:
+        return watched
+
+    def drain(self, descriptors: Iterable[int]) -> None:
+        """Empty descriptors of :meth:`descriptors`."""
+        for fd in descriptors:
             with contextlib.suppress(BlockingIOError):
                 while os.read(fd, 4096):
                     pass
-        return bool(ready)
 
     def _listen(self) -> bool:
         if self._fifo < 0 and self._files is not None:
