@@ -81,7 +81,7 @@ class JSONSerializer:
                 s if isinstance(s, bytes) else s.encode("utf-8", "surrogatepass")
             )
         except transport_errors.SerializationError as cause:
-            raise SerializationError(s, cause) from cause
+            raise SerializationError(s, cause.__cause__ or cause) from cause
 
     def dumps(self, data: Any) -> str:
         """Return the JSON text.
@@ -94,7 +94,7 @@ class JSONSerializer:
         try:
             return self._json.dumps(data).decode("utf-8")
         except transport_errors.SerializationError as cause:
-            raise SerializationError(data, cause) from cause
+            raise SerializationError(data, cause.__cause__ or cause) from cause
 
 
 DEFAULT_SERIALIZERS: dict[str, Any] = {

@@ -199,13 +199,17 @@ class Options(Connection):
         version = _tls_version(options["ssl_version"])
         return TlsConfig(
             verify=verify,
-            trust=options["ca_certs"] or "certifi",
+            trust=self._trusted(options["ca_certs"]) if verify else "certifi",
             cert=options["client_cert"],
             key=options["client_key"],
             fingerprints=pins,
             assert_hostname=options["ssl_assert_hostname"],
             **({"minimum_version": version, "maximum_version": version} if version else {}),
         )
+
+    def _trusted(self, ca_certs: str | None) -> str:
+        """Return whom to trust."""
+        return ca_certs or "certifi"
 
     def _sends_credentials(self) -> bool:
         return "authorization" in self.headers or self._auth is not None
