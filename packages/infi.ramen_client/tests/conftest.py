@@ -15,6 +15,7 @@ from infi.ramen_client.queue_writer import QueueWriter
 
 FIELDS = QueueReaderConfig.fields
 
+
 @pytest.fixture(autouse=True)
 def _nothing_leaks(no_leaks):
     return no_leaks
@@ -70,7 +71,7 @@ class Recorder:
 
     @property
     def hostname(self):
-        return "127.0.0.1:%d" % self._listener.getsockname()[1]
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     @staticmethod
     def reply(status=202, body=ACCEPTED, headers=()):

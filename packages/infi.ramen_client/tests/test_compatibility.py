@@ -93,7 +93,6 @@ def test_the_namespace_package_has_no_init_file():
 # Configuration
 
 
-
 @pytest.mark.parametrize(
     "case", VECTORS["config_cases"], ids=lambda case: json.dumps(case["data"])[-60:]
 )
@@ -344,9 +343,7 @@ def test_a_structure_that_contains_itself_is_an_error():
 
 @pytest.mark.parametrize("case", VECTORS["compression"], ids=lambda case: case["input"])
 def test_compress_gives_the_recorded_stream(case):
-    data = (
-        b"a" * 2000 if case["input_base64"] is None else base64.b64decode(case["input_base64"])
-    )
+    data = b"a" * 2000 if case["input_base64"] is None else base64.b64decode(case["input_base64"])
     recorded = base64.b64decode(case["output_base64"])
     assert zlib.decompress(compress(data)) == zlib.decompress(recorded) == data
     if zlib.ZLIB_RUNTIME_VERSION.startswith("1.2") or zlib.ZLIB_RUNTIME_VERSION == "1.3":
@@ -403,9 +400,9 @@ def test_requests_are_those_recorded(name, recorder, make_pair, time_zone):
         if field not in ("Host", "User-Agent", "Content-Length")
     ]
     sent = [tuple(field.split(": ", 1)) for field in lines[1:]]
-    assert [
-        pair for pair in sent if pair[0] not in ("Host", "User-Agent", "Content-Length")
-    ] == [tuple(pair) for pair in recorded]
+    assert [pair for pair in sent if pair[0] not in ("Host", "User-Agent", "Content-Length")] == [
+        tuple(pair) for pair in recorded
+    ]
     assert [field for field, _ in sent] == [field for field, _ in expected["headers"]]
     assert zlib.decompress(body) == zlib.decompress(base64.b64decode(expected["body_base64"]))
 

@@ -183,7 +183,10 @@ def test_reading_leaves_out_paths(queue):
     queue.push(("m", "a", "v1", "r0", b""))
     queue.push(("m", "b", 2, "r1", b""))
     queue.push(("m", "c", "v1", "r2", b""))
-    assert [row["data_type"] for row in queue.read(limit=5, without=[("m", "b", 2)])] == ["a", "c"]
+    assert [row["data_type"] for row in queue.read(limit=5, without=[("m", "b", "2")])] == [
+        "a",
+        "c",
+    ]
     assert [row["data_type"] for row in queue.read(1, 5, [("m", "a", "v1")])] == ["b", "c"]
 
 

@@ -329,8 +329,8 @@ class AsyncQueueReader:
         try:
             reply = await self._task
         except Failure as failure:
-            await self._on_disk(functools.partial(delivery.fail, row, failure, sent=failure.sent))
-            return self.RETRY, None
+            failed = functools.partial(delivery.fail, row, failure, sent=failure.sent)
+            return self.DROPPED if await self._on_disk(failed) else self.RETRY, None
         except asyncio.CancelledError:
             delivery.put_back(row)
             if not self._stopping:

@@ -252,8 +252,8 @@ class Delivery:
         elif kind is Verdicts.DEAD:
             self._pauses = 0
             self.bury(row, verdict.reason, reply)
-        else:
-            self._fail(row, verdict, reply)
+        elif self._fail(row, verdict, reply):
+            return dataclasses.replace(verdict, kind=Verdicts.DEAD)
         return verdict
 
     def take_rule(self, rule: Any) -> None:
@@ -268,14 +268,15 @@ class Delivery:
         except (DataError, TypeError, ValueError) as error:
             logger.warning("Ignoring a blacklist rule that cannot be understood: %s", error)
 
-    def _fail(self, row: Any, verdict: Verdict, reply: Reply) -> None:
+    def _fail(self, row: Any, verdict: Verdict, reply: Reply) -> bool:
+        """Put a message off; return whether it was set aside instead, having failed too often."""
         path = path_of(row)
         asked_s = self._asked_s(reply)
         if verdict.kind is Verdicts.HOLD:
             failures = self._failures[path] = self._failures.get(path, 0) + 1
             if self._dead_after is not None and failures >= self._dead_after:
                 self.bury(row, f"{verdict.reason} ({failures} attempts)", reply)
-                return
+                return True
             self._hold(row, path, max(self._delay_s(failures), asked_s))
         elif verdict.kind is Verdicts.REFUSED:
             self._pause(row, self._cap_s())
@@ -283,8 +284,9 @@ class Delivery:
             self._pauses += 1
             self._pause(row, max(self._delay_s(self._pauses), asked_s))
         self._note_failure(row, verdict.reason, refused=verdict.kind is Verdicts.REFUSED)
+        return False
 
-    def fail(self, row: Any, error: BaseException, *, sent: bool) -> None:
+    def fail(self, row: Any, error: BaseException, *, sent: bool) -> bool:
         """Keep a message whose request brought no reply.
 
         Args:
@@ -292,6 +294,9 @@ class Delivery:
             error: What happened.
             sent: Whether the request, or a part of it, reached the server. The first such failure may be the
                 message's own fault and holds its path; a second one in a row, or one before sending, pauses all.
+
+        Returns:
+            Whether it was set aside instead, having failed too often.
         """
         self._network_failures += 1
         path = path_of(row)
@@ -299,12 +304,13 @@ class Delivery:
             failures = self._failures[path] = self._failures.get(path, 0) + 1
             if self._dead_after is not None and failures >= self._dead_after:
                 self.bury(row, f"{error} ({failures} attempts)", None)
-                return
+                return True
             self._hold(row, path, self._delay_s(failures))
         else:
             self._pauses += 1
             self._pause(row, self._delay_s(self._pauses))
         self._note_failure(row, str(error), refused=False)
+        return False
 
     def put_back(self, row: Any) -> None:
         """Give back a message that was not sent after all."""

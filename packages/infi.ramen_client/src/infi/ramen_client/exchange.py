@@ -92,7 +92,7 @@ class Exchange:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._backend: Any = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopped = False
 
     def send(self, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Reply:

@@ -54,6 +54,7 @@ __all__ = [
 
 logger = logging.getLogger("ramen_client")
 
+STOP_GRACE_S = 0.05
 STANDBY_S = 0.1
 """How often a stand-by asks whether the active reader has gone, seconds."""
 
@@ -129,7 +130,8 @@ class QueueReader:
             **self._options,
         )
         self._stop = threading.Event()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
+        self._ended = threading.Event()
         self._runs = 0
         self._ever_ran = False
 
@@ -204,6 +206,7 @@ class QueueReader:
                 self._stop.clear()
             self._ever_ran = True
             self._runs += 1
+            self._ended.clear()
             if self._sleeper is None:
                 self._sleeper = Sleeper(self._queue.disk.files)
             sleeper = self._sleeper
@@ -220,6 +223,7 @@ class QueueReader:
             with self._guard:
                 self._runs -= 1
                 self._stop.clear()
+                self._ended.set()
                 if self._runs == 0:
                     self._sleeper = None
                     sleeper.close()
@@ -301,8 +305,8 @@ class QueueReader:
         except Failure as failure:
             if failure.stopped:
                 delivery.put_back(row)
-            else:
-                delivery.fail(row, failure, sent=failure.sent)
+            elif delivery.fail(row, failure, sent=failure.sent):
+                return self.DROPPED, None
             return self.RETRY, None
         verdict = delivery.settle(row, reply)
         return status_of(verdict), verdict
@@ -315,15 +319,24 @@ class QueueReader:
     def stop(self) -> None:
         """End :meth:`run` within 0.1 s, also in the middle of a request; does not wait for it.
 
-        A request that is cut off is sent again, under the same request id, by the next run. Before the first run this
-        ends that run as soon as it begins; after a run it has no effect.
+        A request in flight is given 50 ms to end; one that is cut off is sent again, under the same request id, by the
+        next run. Before the first run this ends that run as soon as it begins; after a run it has no effect. May be
+        called from any thread and from signal handlers.
         """
         with self._guard:
             self._stop.set()
             if self._sleeper is not None:
                 self._sleeper.wake()
-            running = self._runs > 0
-        if running:
+            if self._runs == 0:
+                return
+        cutter = threading.Thread(target=self._cut_off, name="ramen-reader-stop", daemon=True)
+        try:
+            cutter.start()
+        except RuntimeError:  # the interpreter is ending
+            self._session.stop()
+
+    def _cut_off(self) -> None:
+        if not self._ended.wait(STOP_GRACE_S):
             self._session.stop()
 
     def test_connection(self) -> bool:

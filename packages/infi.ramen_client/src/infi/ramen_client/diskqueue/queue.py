@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import enum
+import functools
 import logging
 import os
 import sqlite3
@@ -311,14 +312,14 @@ class DiskQueue:
         if not numbers:
             return 0
 
-        def delete(connection: sqlite3.Connection) -> int:
+        def delete(chosen: Sequence[int], connection: sqlite3.Connection) -> int:
             if generation not in (None, self.generation):
                 return 0
-            marks = ", ".join("?" * len(numbers))
+            marks = ", ".join("?" * len(chosen))
             with self._turn.taken(), _transaction(connection):
                 removed = connection.execute(
                     f"DELETE FROM queue WHERE id IN ({marks})",  # noqa: S608
-                    list(numbers),
+                    list(chosen),
                 ).rowcount
                 connection.execute(
                     f"UPDATE ramen_counters SET {outcome.value} = {outcome.value} + ?",  # noqa: S608
@@ -328,20 +329,49 @@ class DiskQueue:
 
         with self._lock:
             try:
-                removed = self._with_repair(delete, "remove from")
+                removed = self._with_repair(functools.partial(delete, numbers), "remove from")
             except QueueError as error:
-                if not is_full(error) or not self._reserve.free():
+                if not is_full(error):
                     raise
-                logger.warning("The disk is full; the reserve of the queue is given up to go on")
-                self._on_event("full", path=self.files.database)
-                removed = self._with_repair(delete, "remove from")
+                removed = self._remove_without_room(numbers, delete)
         if removed < len(numbers):
             self._on_event("vanished", count=len(numbers) - removed)
         return removed
 
-    def requeue(self, rows: Sequence[StoredRow]) -> None:
-        """Store messages again, at the end; the same as :meth:`push_many`."""
-        self.push_many(rows)
+    def _remove_without_room(
+        self,
+        numbers: Sequence[int],
+        delete: Callable[[Sequence[int], sqlite3.Connection], int],
+    ) -> int:
+        """Take out messages on a full disk: give up the reserve, empty the log, and go on in smaller steps.
+
+        Removing needs a little room in the log; every step gives pages back, so that the next needs none.
+        """
+        if self._reserve.free():
+            logger.warning("The disk is full; the reserve of the queue is given up to go on")
+        self._on_event("full", path=self.files.database)
+        left, removed = list(numbers), 0
+        for step in (len(left), 10, 1):
+            self._empty_log()
+            try:
+                while left:
+                    chosen = left[:step]
+                    removed += self._with_repair(functools.partial(delete, chosen), "remove from")
+                    del left[:step]
+                    if left:
+                        self._empty_log()
+            except QueueError as error:
+                if not is_full(error) or step == 1:
+                    raise
+        return removed
+
+    def _empty_log(self) -> None:
+        """Shrink the database and move the log into it, as far as there is room."""
+        connection = self._database.connection()
+        with contextlib.suppress(sqlite3.Error), self._turn.taken():
+            space.shrink(connection)
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     # Upkeep
 
