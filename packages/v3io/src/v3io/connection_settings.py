@@ -126,7 +126,7 @@ def resolve_access_key(access_key: str | None, *, required: bool) -> str | None:
 
 
 def create_logger(verbosity: str | None) -> Any:
-    """Return a :class:`v3io.logger.Logger` that writes to standard output, at INFO unless told otherwise."""
+    """Return a :class:`v3io.logger.logger.Logger` that writes to standard output, at INFO unless told otherwise."""
     logger = Logger(level=verbosity or "INFO")
     logger.set_handler("stdout", sys.stdout, HumanReadableFormatter())
     return logger

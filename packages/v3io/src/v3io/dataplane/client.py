@@ -52,7 +52,7 @@ class Client(FlatCalls[Response]):
     Thread-safe, except for the shared ``batch``: threads take their own from :meth:`create_batch`. After a fork the
     child opens connections of its own.
 
-    Source: ``v3io.dataplane.Client`` of 0.7.2.
+    Source: ``v3io.dataplane.client.Client`` of 0.7.2.
     """
 
     def __init__(

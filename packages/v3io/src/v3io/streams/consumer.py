@@ -37,7 +37,7 @@ class Consumer:
     the records in between are delivered again.
 
     Args:
-        client: A :class:`v3io.dataplane.Client`; it may be shared.
+        client: A :class:`v3io.dataplane.client.Client`; it may be shared.
         container: Container name or number.
         stream_path: Directory of the stream.
         group: Name of the consumer group: letters, digits and ``_``.

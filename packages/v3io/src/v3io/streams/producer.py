@@ -158,7 +158,7 @@ class Producer:
     Order is kept within a call; records that are sent again come after later ones of the same shard.
 
     Args:
-        client: A :class:`v3io.dataplane.Client`; it may be shared.
+        client: A :class:`v3io.dataplane.client.Client`; it may be shared.
         container: Container name or number.
         stream_path: Directory of the stream.
         max_records: Records of one call, 1..1000.

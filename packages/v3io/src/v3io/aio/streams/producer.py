@@ -15,7 +15,7 @@ __all__ = ["Producer"]
 
 
 class Producer:
-    """Sends records in batches; arguments and promises as :class:`v3io.streams.Producer`.
+    """Sends records in batches; arguments and promises as :class:`v3io.streams.producer.Producer`.
 
     Task-safe: a task that finds a call in progress waits for it.
     """
@@ -46,7 +46,7 @@ class Producer:
         shard_id: int | None = None,
         client_info: str | bytes | None = None,
     ) -> None:
-        """Add a record; see :meth:`v3io.streams.Producer.put`.
+        """Add a record; see :meth:`v3io.streams.producer.Producer.put`.
 
         Raises:
             RuntimeError, ValueError, RecordsFailed, HttpResponseError, TransportError: As there.

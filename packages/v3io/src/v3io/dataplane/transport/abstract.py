@@ -16,7 +16,7 @@ class Transport:
     """Base of all transports.
 
     Args:
-        logger: A :class:`v3io.logger.Logger` or anything with its methods.
+        logger: A :class:`v3io.logger.logger.Logger` or anything with its methods.
         endpoint: Base URL; ``http://`` is put in front when it has no scheme. ``None`` for none.
         max_connections: Most open connections, and most requests of a batch in flight; ``None`` and 0 mean 8.
         timeout: Limit of each call, seconds; ``None`` uses the transport's default.
