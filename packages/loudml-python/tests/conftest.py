@@ -1,9 +1,12 @@
 """A server that records the bytes of requests, for tests of what goes over the wire."""
 
 import contextlib
+import gzip
 import json
+import pathlib
 import re
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -108,3 +111,93 @@ def json_reply():
         return reply(status, json.dumps(data).encode(), **options)
 
     return make
+
+
+JOB = {
+    "id": "a",
+    "type": "training",
+    "model": "m",
+    "state": "done",
+    "result": {"x": 1},
+    "progress": {"eval": 3, "max_evals": 10},
+    "version": {"name": "01"},
+}
+
+
+def answer_like_a_server(head, body):
+    """Answer the calls of ``wire_calls.py``."""
+    method, target = head.decode("latin-1").split(" ")[:2]
+    is_head = method == "HEAD"
+    if status := re.search(r"status-(\d+)", target):
+        return reply(int(status[1]), b'"failed"', head=is_head)
+    if "error-object" in target:
+        return reply(500, b'{"error":{"type":"t","reason":"r"}}')
+    if "error-text" in target:
+        return reply(501, b"oops", content_type="text/html; charset=utf-8")
+    if "html" in target:
+        return reply(200, b"<p>", content_type="text/html; charset=utf-8")
+    if "missing" in target:
+        return reply(404, b'"not found"', head=is_head)
+    if method == "DELETE":
+        return reply(204)
+    if method == "GET" and target == "/":
+        return reply(200, b'{"version":"1.6.0"}')
+    if method == "GET":
+        past_the_end = re.search(r"[?&]page=([1-9]\d*)", target) and "paged" not in target
+        return reply(200, b"[]" if past_the_end else json.dumps([JOB]).encode())
+    return reply(202, b'"id"', head=is_head)
+
+
+def normalized(head, body, port):
+    """Return a request as text, without what is different on every request.
+
+    header-names: ours are all lower case (they are case-insensitive in HTTP).
+    content-length-last: ours follows the other headers.
+    user-agent: names this package instead of urllib3.
+    """
+    line, *fields = head.replace(str(port).encode(), b"PORT").split(b"\r\n")
+    kept, length = [], []
+    for field in fields:
+        name, _, value = field.partition(b":")
+        if name.lower() == b"content-length":
+            length = [b"content-length:" + value]
+        elif name.lower() != b"user-agent":
+            kept.append(name.lower() + b":" + value)
+    if body.startswith(b"\x1f\x8b"):
+        # The compressed bytes hold a time and depend on the library.
+        body, length = gzip.decompress(body), []
+    return [b"\r\n".join([line, *kept, *length]).decode("latin-1"), body.decode("latin-1")]
+
+
+@pytest.fixture
+def run_script():
+    """Return a function that runs a script of this folder and gives the object it prints."""
+
+    def run(python, name, *arguments):
+        script = pathlib.Path(__file__).with_name(name)
+        command = [str(python), "-W", "ignore", str(script), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+@pytest.fixture
+def run_calls(recording_server, run_script):
+    """Return a function that makes every call of ``wire_calls.py``; gives per call the requests and the outcome."""
+
+    def run(python, module):
+        server = recording_server(answer_like_a_server)
+        outcomes = run_script(python, "wire_calls.py", module, str(server.port))
+        names = {f"/__call__/{name.replace(' ', '_')}".encode(): name for name in outcomes}
+        calls = {name: {"requests": [], "outcome": outcomes[name]} for name in outcomes}
+        for head, body in server.requests:
+            target = head.split(b" ")[1]
+            if target in names:
+                requests = calls[names[target]]["requests"]
+            else:
+                requests.append(normalized(head, body, server.port))
+        return calls
+
+    return run

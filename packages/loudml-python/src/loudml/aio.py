@@ -39,6 +39,7 @@ from loudml.errors import (
     TransportError,
 )
 from loudml.transport import (
+    DEFAULT_SERIALIZER,
     SNIFF_PATH,
     BaseTransport,
     HostInfoCallback,
@@ -63,8 +64,7 @@ __all__ = [
 class AsyncHttpConnection(Options):
     """A node spoken to over asyncio; the options are those of :class:`~loudml.connection.backend.Options`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def _open(self) -> None:
         from transport_utils.aio.backends.native import AsyncNativeBackend
 
         self._backend = AsyncNativeBackend()
@@ -112,7 +112,7 @@ class AsyncTransport(BaseTransport):
         sniffer_timeout: float | None = None,
         sniff_timeout: float = 0.1,
         sniff_on_connection_fail: bool = False,
-        serializer: Any = None,
+        serializer: Any = DEFAULT_SERIALIZER,
         serializers: Mapping[str, Any] | None = None,
         default_mimetype: str = "application/json",
         max_retries: int = 3,

@@ -248,13 +248,13 @@ class DummyConnectionPool(ConnectionPool):
         """Return the connection."""
         return self.connection
 
-    def mark_dead(self, connection: Any, now: float | None = None) -> None:
+    def mark_dead(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: there is no other to turn to."""
 
-    def mark_live(self, connection: Any) -> None:
+    def mark_live(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing."""
 
-    def resurrect(self, force: bool = False) -> Any:
+    def resurrect(self, *args: Any, **kwargs: Any) -> Any:
         """Do nothing."""
         return None
 

@@ -145,16 +145,18 @@ class TriangleEventGenerator(EventGenerator):
         return self.base + self.amplitude * periodic_triangle_variate(ts, self.period)
 
 
-def _runs(*pairs: tuple[int, int]) -> tuple[int, ...]:
-    """Return heights from ``(height, count)`` pairs."""
-    return tuple(height for height, count in pairs for _ in range(count))
+def _drawing(*pairs: tuple[int, int]) -> str:
+    """Return a drawing of columns from ``(height, count)`` pairs."""
+    heights = [height for height, count in pairs for _ in range(count)]
+    rows = range(max(heights), 0, -1)
+    return "\n".join("".join(" X"[height >= row] for height in heights).rstrip() for row in rows)
 
 
 class PatternGenerator(EventGenerator):
     """A drawn shape, repeated each period.
 
-    Subclasses give ``HEIGHTS``, one height per column, ``HEIGHT``, which counts as 1, and ``MARGIN``, columns of zero
-    on both sides.
+    Subclasses give ``PATTERN``, lines of blanks and ``X``: the height of a column is that of its topmost ``X``, and one
+    more than the number of lines counts as 1. ``MARGIN`` columns of zero are added on both sides.
 
     Args:
         base: As for :class:`EventGenerator`.
@@ -164,8 +166,7 @@ class PatternGenerator(EventGenerator):
         period: Likewise.
     """
 
-    HEIGHTS: tuple[int, ...] = ()
-    HEIGHT = 1
+    PATTERN = ""
     MARGIN = 6
 
     def __init__(
@@ -177,8 +178,13 @@ class PatternGenerator(EventGenerator):
         period: float = 86400,
     ) -> None:
         super().__init__(base, amplitude, sigma, trend, period)
-        margin = (0.0,) * self.MARGIN
-        self._values = (*margin, *(height / self.HEIGHT for height in self.HEIGHTS), *margin)
+        lines = self.PATTERN.strip("\n").split("\n")
+        values = [0.0] * (self.MARGIN + max(map(len, lines)) + self.MARGIN)
+        for height, line in enumerate(reversed(lines), 1):
+            for column, mark in enumerate(line, self.MARGIN):
+                if mark != " ":
+                    values[column] = height / (len(lines) + 1)
+        self._values = values
 
     def variate(self, ts: float) -> float:
         """Return ``base + amplitude * height``."""
@@ -189,9 +195,8 @@ class PatternGenerator(EventGenerator):
 class CamelEventGenerator(PatternGenerator):
     """Two humps."""
 
-    HEIGHT = 13
     MARGIN = 0
-    HEIGHTS = _runs(
+    PATTERN = _drawing(
         *((1, 3), (2, 3), (3, 2), (4, 2), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 2), (11, 2)),
         *((10, 2), (9, 1), (8, 2), (7, 2), (8, 1), (9, 1), (11, 1), (12, 3), (11, 1), (10, 1)),
         *((9, 1), (8, 2), (7, 1), (6, 1), (4, 1), (3, 1), (2, 3), (1, 3)),
@@ -201,9 +206,8 @@ class CamelEventGenerator(PatternGenerator):
 class LoudMLEventGenerator(PatternGenerator):
     """The letters of the name."""
 
-    HEIGHT = 16
     MARGIN = 6
-    HEIGHTS = _runs(
+    PATTERN = _drawing(
         *((15, 2), (0, 2)),
         *((8, 1), (9, 2), (10, 3), (11, 4), (10, 3), (9, 2), (8, 1), (0, 2)),
         *((11, 2), (4, 1), (3, 1), (2, 8), (3, 1), (4, 1), (11, 2), (0, 2)),

@@ -30,9 +30,12 @@ from loudml.errors import (
 )
 from loudml.serializer import DEFAULT_SERIALIZERS, Deserializer, JSONSerializer
 
-__all__ = ["SNIFF_PATH", "BaseTransport", "Transport", "get_host_info"]
+__all__ = ["DEFAULT_SERIALIZER", "SNIFF_PATH", "BaseTransport", "Transport", "get_host_info"]
 
 logger = logging.getLogger("loudml")
+
+DEFAULT_SERIALIZER = JSONSerializer()
+"""Encodes the bodies of all clients that bring no serializer."""
 
 SNIFF_PATH = "/_nodes/_all/http"
 
@@ -65,8 +68,7 @@ class BaseTransport:
         sniffer_timeout: Seconds after which the list is asked for again, before a request; ``None`` for never.
         sniff_timeout: Limit of one such question, seconds; at the start the connection's own timeout.
         sniff_on_connection_fail: Whether to ask for the list after each failure of a node.
-        serializer: Encodes request bodies, and decodes answers of its mimetype; ``None`` for
-            :class:`~loudml.serializer.JSONSerializer`.
+        serializer: Encodes request bodies, and decodes answers of its mimetype.
         serializers: More of them by mimetype, for answers.
         default_mimetype: Of answers that name none.
         max_retries: Retries after the first attempt, >= 0.
@@ -98,7 +100,7 @@ class BaseTransport:
         sniffer_timeout: float | None = None,
         sniff_timeout: float = 0.1,
         sniff_on_connection_fail: bool = False,
-        serializer: Any = None,
+        serializer: Any = DEFAULT_SERIALIZER,
         serializers: Mapping[str, Any] | None = None,
         default_mimetype: str = "application/json",
         max_retries: int = 3,
@@ -113,7 +115,6 @@ class BaseTransport:
             )
         takers = (connection_class, connection_pool_class)
         check_options(kwargs, takers, "option", also=BaseTransport)
-        serializer = JSONSerializer() if serializer is None else serializer
         known = {**DEFAULT_SERIALIZERS, serializer.mimetype: serializer, **(serializers or {})}
         self.deserializer = Deserializer(known, default_mimetype)
         self.serializer = serializer
@@ -345,7 +346,7 @@ class Transport(BaseTransport):
         sniffer_timeout: float | None = None,
         sniff_timeout: float = 0.1,
         sniff_on_connection_fail: bool = False,
-        serializer: Any = None,
+        serializer: Any = DEFAULT_SERIALIZER,
         serializers: Mapping[str, Any] | None = None,
         default_mimetype: str = "application/json",
         max_retries: int = 3,

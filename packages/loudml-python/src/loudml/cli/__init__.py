@@ -7,13 +7,18 @@ in the modules beside this one, each loaded when it is used. Source: loudml-pyth
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run ``loudml`` with the arguments of the process and exit with its status."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``loudml`` and exit with its status.
+
+    Args:
+        argv: Arguments, without the name of the command; ``None`` for those of the process.
+    """
     from loudml.cli.app import app
     from loudml.cli.status import run
 
-    sys.exit(run(app))
+    sys.exit(run(app, argv))

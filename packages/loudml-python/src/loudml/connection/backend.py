@@ -142,6 +142,10 @@ class Options(Connection):
         except transport_errors.TransportError as cause:
             raise ImproperlyConfigured(f"{self.host}: {cause}") from cause
         self._base_url = self._endpoint.base_url
+        self._open()
+
+    def _open(self) -> None:
+        """Make what sends requests, without opening a connection yet."""
 
     def _take_auth(self, auth: Any) -> None:
         """Turn ``http_auth`` into a header or into a callable asked for each request."""
@@ -317,8 +321,7 @@ class BackendConnection(Options):
     Its connections are closed by :meth:`close`, or when nobody uses it any more.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def _open(self) -> None:
         self._backend = self._make_backend()
         self._send = self._backend.request
         # A node that sniffing removed is closed once the requests still under way are done with it.

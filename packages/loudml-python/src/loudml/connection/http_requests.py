@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from loudml.connection.backend import BackendConnection
@@ -27,21 +28,46 @@ class RequestsHttpConnection(BackendConnection):
 
     backend_name = "requests"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if kwargs.get("ca_certs") and kwargs.get("verify_certs") is False:
+    _session_auth: Any = None
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 8077,
+        http_auth: Any = None,
+        use_ssl: bool = False,
+        verify_certs: bool = True,
+        ca_certs: str | None = None,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if ca_certs and not verify_certs:
             raise ImproperlyConfigured("You cannot pass CA certificates when verify SSL is off.")
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            host,
+            port,
+            http_auth,
+            use_ssl,
+            # The default must not be taken for an option given beside an ssl_context.
+            None if verify_certs else False,
+            ca_certs,
+            client_cert,
+            client_key,
+            headers=headers,
+            **kwargs,
+        )
 
     def _take_auth(self, auth: Any) -> None:
-        self._session_auth = None
         if isinstance(auth, (str, tuple, list)):
             super()._take_auth(auth)
         elif callable(auth):
             self._session_auth = auth
         else:
             raise ImproperlyConfigured(
-                f"http_auth of type {type(auth).__name__}: expected (user, password), 'user:password' or an auth object "
-                "of requests"
+                f"http_auth of type {type(auth).__name__}: expected (user, password), 'user:password' "
+                "or an auth object of requests"
             )
 
     def _sends_credentials(self) -> bool:
@@ -61,7 +87,7 @@ class RequestsHttpConnection(BackendConnection):
             self._endpoint = self._endpoint.replace(proxy=proxy)
         self.session = requests.Session()
         self.session.trust_env = False
-        self.session.auth = getattr(self, "_session_auth", None)
+        self.session.auth = self._session_auth
         return RequestsBackend(self.session)
 
     def close(self) -> None:
