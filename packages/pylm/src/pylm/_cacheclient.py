@@ -58,6 +58,7 @@ class CacheClient:
         if self._options.curve is not None:
             self._options.curve.apply(socket, as_server=False)
         socket.connect(self._address)
+        self._wait_ms = -1
         return socket
 
     def ask(
@@ -99,6 +100,8 @@ class CacheClient:
         began = time.monotonic()
         deadline = float("inf") if timeout_s is None else began + timeout_s
         slice_s = 5.0 if timeout_s is None else max(0.25, timeout_s / 4)
+        if not resend:
+            slice_s = min(deadline - began, 5.0)
         with self._lock:
             waiting = False
             while True:
@@ -115,12 +118,18 @@ class CacheClient:
                 if not waiting:
                     self.socket.send(frame)
                     waiting = True
-                wait_s = min(deadline - now, slice_s)
-                if self.socket.poll(max(1, int(wait_s * 1000))):
+                wait_ms = max(1, int(min(deadline - now, slice_s) * 1000))
+                if wait_ms != self._wait_ms:
+                    self.socket.rcvtimeo = self._wait_ms = wait_ms
+                try:
                     return self.socket.recv()
-                if resend and time.monotonic() < deadline:
+                except zmq.Again:
+                    if resend and time.monotonic() < deadline:
+                        self._reopen()
+                        waiting = False
+                except BaseException:
                     self._reopen()
-                    waiting = False
+                    raise
 
     def _reopen(self) -> None:
         self.socket.close(0)

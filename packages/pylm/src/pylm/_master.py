@@ -66,6 +66,8 @@ class MasterEngine(Engine):
     Subclasses open the way in and out and call :meth:`_open_workers`.
     """
 
+    hooks: type = BaseMaster
+    """The class whose ``scatter`` and ``gather`` do nothing."""
     worker_pull_socket: zmq.Socket[bytes]
     worker_push_socket: zmq.Socket[bytes]
     worker_router_socket: zmq.Socket[bytes]
@@ -87,8 +89,8 @@ class MasterEngine(Engine):
         self._dispatcher = Dispatcher(self.options.max_attempts)
         self._pushed = self._pulled = 0
         self._push_seen = 0.0
-        self._scatters = type(self).scatter is not BaseMaster.scatter  # type: ignore[attr-defined]
-        self._gathers = type(self).gather is not BaseMaster.gather  # type: ignore[attr-defined]
+        self._scatters = type(self).scatter is not self.hooks.scatter  # type: ignore[attr-defined]
+        self._gathers = type(self).gather is not self.hooks.gather  # type: ignore[attr-defined]
         self._inputs.append((self.worker_pull_socket, self._on_worker_pull))
         self.stats.gauges["queue"] = lambda: len(self._dispatcher.queue)
         self.stats.gauges["requeued"] = lambda: self._dispatcher.requeued

@@ -39,6 +39,9 @@ class Outlet(Protocol):
     def flush(self) -> None:
         """Send what can be sent now; used while draining."""
 
+    def close(self) -> None:
+        """Close what the outlet itself opened."""
+
 
 class PubOutlet:
     """Publishes on XPUB; see :mod:`pylm._publish` for what is held and why.
@@ -167,6 +170,9 @@ class PubOutlet:
             self._transmit(topic, frame)
         self._retry()
 
+    def close(self) -> None:
+        """See :class:`Outlet`; the socket is the server's."""
+
 
 class PushOutlet:
     """Pushes to whoever pulls: the next server of a chain, or the clients of the first API.
@@ -221,3 +227,6 @@ class PushOutlet:
             self._backlog.popleft()
         if self._loop is not None:
             self._loop.remove_writer(self.socket)
+
+    def close(self) -> None:
+        """See :class:`Outlet`; the socket is the server's."""

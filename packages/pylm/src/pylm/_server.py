@@ -318,7 +318,7 @@ class Engine:
         if self._outlet is not None:
             self._outlet.flush()
             self.stats.dropped += self._outlet.waiting()
-        self.logger.info("%s drained: %d received", self.name, self.stats.received)
+        self.logger.debug("%s drained: %d received", self.name, self.stats.received)
 
     def _busy(self) -> int:
         """Return how much is in work; masters count their jobs."""
@@ -331,6 +331,8 @@ class Engine:
         self._closed = True
         if self._side is not None:
             self._side.stop()
+        if self._outlet is not None:
+            self._outlet.close()
         for socket in self._sockets:
             socket.close()
         if self._loop is not None:

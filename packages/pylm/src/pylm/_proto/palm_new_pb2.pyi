@@ -48,7 +48,7 @@ class PalmMessage012(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ..., client: _Optional[str] = ..., stage: _Optional[int] = ..., function: _Optional[str] = ..., idx: _Optional[int] = ..., end: bool = ..., cache: _Optional[str] = ..., payload: _Optional[bytes] = ..., ext: _Optional[bytes] = ...) -> None: ...
 
 class Extension(_message.Message):
-    __slots__ = ("version", "message_id", "idempotent", "deadline_ms", "attempt", "complete", "serializer", "trace", "error", "reply_port", "reply_host")
+    __slots__ = ("version", "message_id", "idempotent", "deadline_ms", "attempt", "complete", "serializer", "trace", "error", "reply_to")
     class TraceEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -65,8 +65,7 @@ class Extension(_message.Message):
     SERIALIZER_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
-    REPLY_PORT_FIELD_NUMBER: _ClassVar[int]
-    REPLY_HOST_FIELD_NUMBER: _ClassVar[int]
+    REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     version: int
     message_id: bytes
     idempotent: bool
@@ -76,9 +75,8 @@ class Extension(_message.Message):
     serializer: str
     trace: _containers.ScalarMap[str, str]
     error: Failure
-    reply_port: int
-    reply_host: str
-    def __init__(self, version: _Optional[int] = ..., message_id: _Optional[bytes] = ..., idempotent: bool = ..., deadline_ms: _Optional[int] = ..., attempt: _Optional[int] = ..., complete: bool = ..., serializer: _Optional[str] = ..., trace: _Optional[_Mapping[str, str]] = ..., error: _Optional[_Union[Failure, _Mapping]] = ..., reply_port: _Optional[int] = ..., reply_host: _Optional[str] = ...) -> None: ...
+    reply_to: str
+    def __init__(self, version: _Optional[int] = ..., message_id: _Optional[bytes] = ..., idempotent: bool = ..., deadline_ms: _Optional[int] = ..., attempt: _Optional[int] = ..., complete: bool = ..., serializer: _Optional[str] = ..., trace: _Optional[_Mapping[str, str]] = ..., error: _Optional[_Union[Failure, _Mapping]] = ..., reply_to: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("kind", "type", "text", "traceback", "server", "function", "stage")

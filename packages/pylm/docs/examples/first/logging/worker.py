@@ -1,0 +1,26 @@
+import sys
+
+import pylm.standalone
+
+
+class MyWorker(pylm.standalone.Worker):
+    def __init__(self, *args, **kwargs):
+        self.ncalls = 0
+        super().__init__(*args, **kwargs)
+
+    def foo(self, message):
+        self.ncalls += 1
+        if self.ncalls % 10 == 0:
+            self.logger.info("Processed 10 messages")
+        return self.name.encode() + b" processed " + message
+
+
+worker = MyWorker(
+    sys.argv[1],
+    push_address="tcp://127.0.0.1:5558",
+    pull_address="tcp://127.0.0.1:5557",
+    db_address="tcp://127.0.0.1:5559",
+)
+
+if __name__ == "__main__":
+    worker.start()

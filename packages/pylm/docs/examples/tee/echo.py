@@ -1,0 +1,19 @@
+from pylm.servers import Pipeline
+
+
+class MyPipeline(Pipeline):
+    def foo(self, message):
+        self.logger.info("Just echo, nothing else")
+
+
+server = MyPipeline(
+    "my_pipeline",
+    db_address="tcp://127.0.0.1:5570",
+    sub_address="tcp://127.0.0.1:5557",
+    pub_address="tcp://127.0.0.1:5571",
+    previous="my_server",
+    to_client=True,
+)
+
+if __name__ == "__main__":
+    server.start()

@@ -1,0 +1,26 @@
+from pylm.parts.servers import ServerTemplate
+from pylm.parts.services import (
+    CacheService,
+    PubService,
+    PullService,
+    WorkerPullService,
+    WorkerPushService,
+)
+
+server = ServerTemplate()
+server.register_inbound(PullService, "Pull", "tcp://127.0.0.1:5555", route="WorkerPush")
+server.register_inbound(WorkerPullService, "WorkerPull", "tcp://127.0.0.1:5557", route="Pub")
+server.register_outbound(WorkerPushService, "WorkerPush", "tcp://127.0.0.1:5558")
+server.register_outbound(PubService, "Pub", "tcp://127.0.0.1:5556", server="server")
+server.register_bypass(CacheService, "Cache", "tcp://127.0.0.1:5559")
+server.preset_cache(
+    name="server",
+    db_address="tcp://127.0.0.1:5559",
+    pull_address="tcp://127.0.0.1:5555",
+    pub_address="tcp://127.0.0.1:5556",
+    worker_pull_address="tcp://127.0.0.1:5557",
+    worker_push_address="tcp://127.0.0.1:5558",
+)
+
+if __name__ == "__main__":
+    server.start()

@@ -1,0 +1,1 @@
+"""The low-level building blocks of the first API: messages are serialized, BrokerMessages travel inside."""

@@ -1,0 +1,1 @@
+"""Functions behind a web server, for :class:`pylm.parts.connections.HttpConnection`."""

@@ -1,0 +1,1 @@
+"""Kept for its import path; the originals had nothing here."""
