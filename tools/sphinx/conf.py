@@ -22,7 +22,8 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
-# Type variables (names ending in T) have no page. Only names of our own packages are checked: the rest of the world is not reachable from a build without network.
+# Only names of our own packages are checked: the rest of the world is not reachable from a build without network.
+# Private names and type variables (ending in T) have no page.
 OWN = "transport_utils|loudml|v3io|infi|pylm|ya_httpx_client"
 nitpick_ignore_regex = [
     (r"py:.*", rf"(?!({OWN})\b).*"),

@@ -21,7 +21,11 @@ logging.disable(logging.CRITICAL)
 UTC = datetime.timezone.utc
 WHEN = datetime.datetime(2020, 1, 2, 3, 4, 5)
 SETTINGS = {"name": "m", "type": "donut", "features": [{"name": "é", "default": None}], "span": 5}
-POINTS = [{"timestamp": 1, "f": 1.5, "tags": {"a": "b"}}, {"timestamp": 2, "f": 0}, {"timestamp": 3}]
+POINTS = [
+    {"timestamp": 1, "f": 1.5, "tags": {"a": "b"}},
+    {"timestamp": 2, "f": 0},
+    {"timestamp": 3},
+]
 
 
 def listing(group, names):
@@ -36,9 +40,7 @@ def listing(group, names):
         "get keyword": lambda c: getattr(c, group).get(**{names: ("a", "b")}),
         "generator": lambda c: list(getattr(c, group).generator()),
         "generator with options": lambda c: list(
-            getattr(c, group).generator(
-                fields=["a"], include_fields=False, sort="x:-1", per_page=7
-            )
+            getattr(c, group).generator(fields=["a"], include_fields=False, sort="x:-1", per_page=7)
         ),
         "exists": lambda c: getattr(c, group).exists("a"),
         "exists not": lambda c: getattr(c, group).exists("missing"),

@@ -153,4 +153,6 @@ def test_the_tls_page_runs(tls_names):
 
 @pytest.mark.parametrize("page", sorted(WITHOUT_EXAMPLES))
 def test_no_example_hides_on_a_page_that_is_not_run(page):
-    assert not [one for one in find_examples(PACKAGE / "docs" / page) if one.language.startswith("py")]
+    assert not [
+        one for one in find_examples(PACKAGE / "docs" / page) if one.language.startswith("py")
+    ]
