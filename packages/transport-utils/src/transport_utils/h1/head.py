@@ -63,6 +63,24 @@ FIELD_PATTERN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n"
 _HEAD = re.compile(
     rf"HTTP/1\.[01] [1-9][0-9][0-9](?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n(?:{FIELD_PATTERN})*\r\n".encode()
 )
+# The usual head, judged in one pass: HTTP/1.1, one content-length, nothing else that touches framing or keep-alive.
+# The length's line splits the others in one way only, so that a mismatch costs no more than a match.
+_OTHER_FIELDS = (
+    r"(?:(?![CcTt](?i:onnection|ontent-encoding|ontent-length|ransfer-encoding):)"
+    + FIELD_PATTERN
+    + ")*"
+)
+_USUAL_HEAD = re.compile(
+    (
+        r"HTTP/1\.1 ([2-5][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?\r\n"
+        + _OTHER_FIELDS
+        + r"[Cc]ontent-[Ll]ength:[\t ]*([0-9]{1,18})[\t ]*\r\n"
+        + _OTHER_FIELDS
+        + r"\r\n"
+    ).encode()
+).fullmatch
+_USUAL_BYTES = 1024
+_BODILESS = frozenset((b"204", b"304"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -140,6 +158,13 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
         BadResponse: The head is not valid HTTP/1.x, or its framing is ambiguous.
         HeaderTooLarge: Too many fields.
     """
+    if limits is LIMITS and len(block) <= _USUAL_BYTES:  # too short for too many fields
+        usual = _USUAL_HEAD(block)
+        if usual is not None:
+            status, length = usual.groups()
+            if method == "HEAD" or status in _BODILESS:
+                return Head(int(status), 1, 0, True, block)
+            return Head(int(status), 1, int(length), True, block)
     if _llhttp is None:
         return parse_head_pure(block, method, limits)
     sink = _Sink()
