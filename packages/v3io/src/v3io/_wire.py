@@ -10,15 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
+from transport_utils.bodies import BodyStream
+from transport_utils.deadline import Timeout
 from transport_utils.headers import check_field
 from transport_utils.messages import HeadLike, ResponseMeta
+from transport_utils.messages import Request as HttpRequest
 
+from v3io.dataplane.request import Encoded, JsonBody, Request
 from v3io.dataplane.response import Response
 from v3io.paths import encode_query, quote_path
 
-__all__ = ["RequestWriter", "WireResponse"]
+__all__ = ["RequestWriter", "WireResponse", "stream_message"]
 
 _JSON = "Content-Type: application/json\r\n"
+_WHOLE_BYTES = 65536
 _SENDS_LENGTH = frozenset({"PATCH", "POST", "PUT"})
 
 
@@ -34,63 +39,51 @@ class RequestWriter:
         self._prefix = path_prefix
         self._fixed = f" HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
         self._with_length = self._fixed + "Content-Length: "
+        self._without_body = self._with_length + "0\r\n"
         self._tails: dict[tuple[str | None, str | None, bool], str] = {}
 
-    def write(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str | int] | None,
-        function: str | None,
-        own_headers: Mapping[str, str] | None,
-        body: Any,
-        access_key: str | None,
-    ) -> bytes | None:
+    def write(self, encoded: Encoded, access_key: str | None) -> bytes | None:
         """Return head and body of a request.
 
         Args:
-            method: As an encoder of :mod:`v3io.dataplane.request` returns it, like all up to ``body``.
-            path: Unescaped.
-            query: ``None`` for none.
-            function: ``X-v3io-function``; ``None`` for none.
-            own_headers: Headers of the call itself.
-            body: A dict for JSON, bytes, a stream or ``None``.
+            encoded: As an encoder of :mod:`v3io.dataplane.request` returns it.
             access_key: ``None`` sends none.
 
         Returns:
-            The bytes; ``None`` when the body is a stream, which cannot be written at once.
+            The bytes; ``None`` when the body is a stream, or so long that it had better be sent without a copy: see
+            :func:`stream_message`.
 
         Raises:
             LocalProtocolError: The access key cannot be sent in a header.
         """
-        is_json = type(body) is dict
-        if is_json:
+        method, path, query, function, own_headers, body = encoded
+        kind = type(body)
+        is_json = kind is dict or kind is JsonBody
+        if kind is dict:
             body = orjson.dumps(body)
-        elif body is not None and type(body) is not bytes:
-            if not isinstance(body, (bytearray, memoryview)):
+        elif body is not None and not is_json:
+            if kind is not bytes:
+                if not isinstance(body, (bytes, bytearray, memoryview)):
+                    return None
+                body = bytes(body)
+            if len(body) > _WHOLE_BYTES:
                 return None
-            body = bytes(body)
         target = quote_path(path)
         if query:
             target = f"{target}?{encode_query(query)}"
-        if own_headers is None:
-            tail = self._tails.get((function, access_key, is_json))
-            if tail is None:
-                tail = self._make_tail(function, access_key, is_json)
-        else:
+        own = ""
+        if own_headers is not None:
             is_json = is_json and "Content-Type" not in own_headers
-            tail = self._tails.get((function, access_key, is_json))
-            if tail is None:
-                tail = self._make_tail(function, access_key, is_json)
-            tail = "".join([f"{name}: {value}\r\n" for name, value in own_headers.items()]) + tail
+            own = "".join([f"{name}: {value}\r\n" for name, value in own_headers.items()])
+        tail = self._tails.get((function, access_key, is_json))
+        if tail is None:
+            tail = self._make_tail(function, access_key, is_json)
         if body is not None:
-            head = f"{method} {self._prefix}{target}{self._with_length}{len(body)}\r\n{tail}"
-            return b"%b%b" % (head.encode("latin-1"), body)
-        if method in _SENDS_LENGTH:
-            return f"{method} {self._prefix}{target}{self._with_length}0\r\n{tail}".encode(
-                "latin-1"
-            )
-        return f"{method} {self._prefix}{target}{self._fixed}{tail}".encode("latin-1")
+            head = f"{method} {self._prefix}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
+            whole: bytes = head.encode("latin-1") + body
+            return whole
+        fixed = self._without_body if method in _SENDS_LENGTH else self._fixed
+        return f"{method} {self._prefix}{target}{fixed}{own}{tail}".encode("latin-1")
 
     def _make_tail(self, function: str | None, access_key: str | None, is_json: bool) -> str:
         tail = f"X-v3io-function: {function}\r\n" if function else ""
@@ -104,6 +97,29 @@ class RequestWriter:
         return tail
 
 
+def stream_message(
+    encoded: Encoded, access_key: str | None, limits: Timeout
+) -> tuple[HttpRequest, bool]:
+    """Return a request whose body is a stream or long, for the backend to send, and whether it can be sent again.
+
+    Args:
+        encoded: As an encoder of :mod:`v3io.dataplane.request` returns it; without a function.
+        access_key: ``None`` sends none.
+        limits: Of each attempt.
+
+    Raises:
+        LocalProtocolError: The body is nothing that can be sent.
+    """
+    request = Request(None, access_key, None, lambda _: encoded, {})
+    body = request.content
+    replayable = True
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        body = BodyStream(body)
+        replayable = body.replayable
+    headers = {"accept-encoding": "identity", **request.headers}
+    return HttpRequest(request.method, request.encode_path(), headers, body, limits), replayable
+
+
 class WireResponse(Response):
     """A response of a native transport: headers and facts are read on first use.
 
@@ -112,7 +128,8 @@ class WireResponse(Response):
         head: Status line and headers.
         body: The whole body.
         node: Base URL of the endpoint.
-        duration_s: Seconds from the start of the call, all attempts included.
+        started: When the call began, monotonic seconds.
+        ended: When it ended.
         attempts: Attempts made, >= 1.
         reused: Whether the connection had served a request before.
     """
@@ -123,7 +140,8 @@ class WireResponse(Response):
         head: HeadLike,
         body: bytes,
         node: str,
-        duration_s: float,
+        started: float,
+        ended: float,
         attempts: int,
         reused: bool,
     ) -> None:
@@ -132,7 +150,7 @@ class WireResponse(Response):
         self.status_code = head.status
         self.body = body
         self._head = head
-        self._facts = (node, duration_s, attempts, reused)
+        self._facts = (node, started, ended, attempts, reused)
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -142,7 +160,7 @@ class WireResponse(Response):
     @property
     def meta(self) -> ResponseMeta:
         """Facts about the exchange: attempts, duration, node, protocol."""
-        node, duration_s, attempts, reused = self._facts
+        node, started, ended, attempts, reused = self._facts
         head = self._head
         return ResponseMeta(
             head.status,
@@ -150,7 +168,7 @@ class WireResponse(Response):
             head.http_version,
             head.headers,
             node,
-            duration_s,
+            ended - started,
             attempts,
             reused,
         )

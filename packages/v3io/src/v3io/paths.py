@@ -16,7 +16,7 @@ __all__ = [
     "with_trailing_slash",
 ]
 
-_SAFE_PATH = re.compile(r"[A-Za-z0-9_.\-~/]*", re.ASCII)
+_is_safe = re.compile(r"[A-Za-z0-9_.\-~/]*", re.ASCII).fullmatch
 
 
 def url_join(base: str, *parts: str) -> str:
@@ -75,7 +75,7 @@ def with_trailing_slash(path: str) -> str:
 
 def quote_path(path: str) -> str:
     """Percent-encode a path: ``/`` and unreserved characters stay, all else as UTF-8 ``%XX``."""
-    return path if _SAFE_PATH.fullmatch(path) else urllib.parse.quote(path)
+    return path if _is_safe(path) else urllib.parse.quote(path)
 
 
 def encode_query(query: dict[str, str | int]) -> str:

@@ -118,7 +118,7 @@ def settle(
     else:
         head, content, reused = outcome
         response = WireResponse(
-            output, head, content, node, now - started, state.attempts + 1, reused
+            output, head, content, node, started, now, state.attempts + 1, reused
         )
         decision = state.on_response(head.status, head.headers, now, response=response)
     if isinstance(decision, Return):

@@ -44,9 +44,9 @@ class Model(BaseModel):
 
         Source: ``GET /<container>?prefix=``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_container_contents,

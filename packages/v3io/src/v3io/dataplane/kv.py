@@ -46,9 +46,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_item,
@@ -94,9 +94,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem, or ``POST``, function UpdateItem.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_update_item,
@@ -140,9 +140,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItem.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_item,
@@ -195,9 +195,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItems.
         """
-        response: Any = self._client._send(
+        response: Any = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_items,
@@ -262,9 +262,9 @@ class Model(BaseModel):
 
         Source: ``DELETE``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_delete_item,
@@ -301,9 +301,9 @@ class Model(BaseModel):
 
         Source: ``PUT <table>/.#schema``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_create_schema,

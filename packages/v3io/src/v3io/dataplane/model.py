@@ -11,6 +11,9 @@ __all__ = ["Model", "Sender"]
 class Sender(Protocol):
     """What a model needs of its client."""
 
+    _access_key: str | None
+    _transport: Any
+
     def _send(
         self,
         container: str | None,
@@ -32,6 +35,7 @@ class Model:
 
     def __init__(self, client: Sender) -> None:
         self._client = client
+        self._request: Callable[..., Any] = client._transport.request
 
     @staticmethod
     def _ensure_path_ends_with_slash(path: str) -> str:

@@ -36,9 +36,9 @@ class Model(BaseModel):
 
         Source: ``HEAD``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_head_object,
@@ -75,9 +75,9 @@ class Model(BaseModel):
 
         Source: ``GET``, header ``Range``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_object,
@@ -115,9 +115,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, with ``Range: -1`` to append.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_object,
@@ -150,9 +150,9 @@ class Model(BaseModel):
 
         Source: ``DELETE``.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_delete_object,

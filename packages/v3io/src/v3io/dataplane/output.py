@@ -5,12 +5,11 @@ root. An element the platform left out is an absent attribute, as in 0.7.2: down
 directories by ``hasattr``.
 """
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 from xml.etree import ElementTree
 
-from v3io import attributes
+from v3io import attributes, base64_codec
 
 __all__ = [
     "Container",
@@ -196,9 +195,23 @@ class GetItemsOutput(Output):
     """
 
     def __init__(self, decoded_body: Json) -> None:
+        items = [attributes.decode(item) for item in decoded_body.get("Items", ())]
+        self._take(decoded_body, items)
+
+    def _take(self, decoded_body: Json, items: list[dict[str, Any]]) -> None:
         self.last = decoded_body.get("LastItemIncluded") == "TRUE"
         self.next_marker = decoded_body.get("NextMarker")
-        self.items = [attributes.decode(item) for item in decoded_body.get("Items", ())]
+        self.items = items
+
+    @classmethod
+    def from_body(cls, body: bytes) -> "GetItemsOutput | None":
+        """Return the output of an undecoded body the fast way; ``None`` when it has to be decoded step by step."""
+        decoded = attributes.decode_page(body)
+        if decoded is None:
+            return None
+        page = cls.__new__(cls)
+        page._take(decoded, decoded["Items"])
+        return page
 
 
 class DescribeStreamOutput(Output):
@@ -245,12 +258,19 @@ class PutRecordsOutput(Output):
 
     Attributes:
         failed_record_count: How many records were not written.
-        records: One :class:`PutRecordsResult` per record, in order.
     """
 
     def __init__(self, decoded_body: Json) -> None:
         self.failed_record_count = decoded_body.get("FailedRecordCount")
-        self.records = [PutRecordsResult(record) for record in decoded_body.get("Records", ())]
+        self._told = decoded_body.get("Records", ())
+        self._records: list[PutRecordsResult] | None = None
+
+    @property
+    def records(self) -> list[PutRecordsResult]:
+        """One :class:`PutRecordsResult` per record, in order; made on first use."""
+        if self._records is None:
+            self._records = [PutRecordsResult(record) for record in self._told]
+        return self._records
 
 
 class GetRecordsResult:
@@ -269,9 +289,9 @@ class GetRecordsResult:
         self.arrival_time_nsec = decoded_body.get("ArrivalTimeNSec")
         self.sequence_number = decoded_body.get("SequenceNumber")
         client_info = decoded_body.get("ClientInfo")
-        self.client_info = None if client_info is None else base64.b64decode(client_info)
+        self.client_info = None if client_info is None else base64_codec.decode(client_info)
         self.partition_key = decoded_body.get("PartitionKey")
-        self.data = base64.b64decode(decoded_body.get("Data") or b"")
+        self.data = base64_codec.decode(decoded_body.get("Data") or b"")
 
 
 class GetRecordsOutput(Output):

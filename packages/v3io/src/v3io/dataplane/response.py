@@ -52,7 +52,7 @@ class Response:
         """
         if self._parsed_output is None and self.body and self._output is not None:
             try:
-                self._parsed_output = self._output(_parse(self.body))
+                self._parsed_output = _decode(self._output, self.body)
             except (ValueError, TypeError, AttributeError, LookupError) as cause:
                 raise HttpResponseError(
                     f"Failed to parse response with status {self.status_code}, "
@@ -107,6 +107,12 @@ class Responses:
         """
         if not self.success:
             raise HttpResponseError("Failed to put items")
+
+
+def _decode(output: Callable[[Any], Any], body: bytes) -> Any:
+    from_body = getattr(output, "from_body", None)
+    fast = from_body(body) if from_body is not None else None
+    return output(_parse(body)) if fast is None else fast
 
 
 def _parse(body: bytes) -> Any:

@@ -43,9 +43,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function CreateStream.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_create_stream,
@@ -84,9 +84,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function UpdateStream.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_update_stream,
@@ -119,9 +119,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function DescribeStream.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_describe_stream,
@@ -164,9 +164,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function SeekShard.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_seek_shard,
@@ -207,9 +207,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function PutRecords.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_records,
@@ -248,9 +248,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetRecords.
         """
-        response: Response = self._client._send(
+        response: Response = self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_records,

@@ -16,10 +16,11 @@ __all__ = ["AsyncBatch"]
 
 
 class _Encoder(FlatCalls[Any]):
-    """The blocking client's calls, on a client that only encodes them."""
+    """The blocking client's calls, on a client and transport that only encode them."""
 
     def __init__(self, client: Any) -> None:
-        self._access_key = client._access_key
+        self._access_key: str | None = client._access_key
+        self._transport = self
         self.kv = kv.Model(self)
         self.object = object.Model(self)
         self.stream = stream.Model(self)
@@ -43,6 +44,8 @@ class _Encoder(FlatCalls[Any]):
             encoder_args,
             output,
         )
+
+    request = _send
 
 
 class AsyncBatch(BatchCalls):
@@ -122,16 +125,7 @@ class AsyncBatch(BatchCalls):
                 if not isinstance(call, Request):
                     queued._outcome = await call()
                     continue
-                response = await transport.send(
-                    call.method,
-                    call.path,
-                    call.query,
-                    call.function,
-                    call.own_headers,
-                    call.content,
-                    call.access_key,
-                    call.output,
-                )
+                response = await transport.send(call.encoded, call.access_key, call.output)
                 policy = call.raise_for_status or raise_for_status
                 if response.status_code >= 300 or policy:
                     response.raise_for_status(policy)

@@ -42,9 +42,9 @@ class Model(BaseModel):
 
         Source: ``GET /<container>?prefix=``.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_get_container_contents,

@@ -44,9 +44,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_put_item,
@@ -90,9 +90,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem, or ``POST``, function UpdateItem.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_update_item,
@@ -134,9 +134,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItem.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_get_item,
@@ -187,9 +187,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItems.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_get_items,
@@ -253,9 +253,9 @@ class Model(BaseModel):
         Source: ``DELETE``.
         """
         del transport_actions  # compat: a leftover of the sync signature, without effect
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_delete_item,
@@ -290,9 +290,9 @@ class Model(BaseModel):
 
         Source: ``PUT <table>/.#schema``.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_create_schema,

@@ -34,9 +34,9 @@ class Model(BaseModel):
 
         Source: ``HEAD``.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_head_object,
@@ -71,9 +71,9 @@ class Model(BaseModel):
 
         Source: ``GET``, header ``Range``.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_get_object,
@@ -109,9 +109,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, with ``Range: -1`` to append.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_put_object,
@@ -142,9 +142,9 @@ class Model(BaseModel):
 
         Source: ``DELETE``.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_delete_object,

@@ -41,9 +41,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function CreateStream.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_create_stream,
@@ -80,9 +80,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function UpdateStream.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_update_stream,
@@ -113,9 +113,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function DescribeStream.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_describe_stream,
@@ -156,9 +156,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function SeekShard.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_seek_shard,
@@ -197,9 +197,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function PutRecords.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_put_records,
@@ -236,9 +236,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetRecords.
         """
-        response: Response = await self._client._send(
+        response: Response = await self._request(
             container,
-            access_key,
+            access_key or self._client._access_key,
             raise_for_status,
             None,
             request.encode_get_records,

@@ -15,16 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from transport_utils.backends.native import Channel, NativeBackend, host_header
-from transport_utils.bodies import BodyStream
+from transport_utils.backends.native import Begun, Channel, NativeBackend, host_header
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.errors import PoolTimeout, TransportError
-from transport_utils.messages import Request as HttpRequest
 from transport_utils.retry import RetryPolicy
 
-from v3io._wire import RequestWriter, WireResponse
+from v3io._wire import RequestWriter, WireResponse, stream_message
 from v3io.connection_settings import default_limits, make_endpoint
-from v3io.dataplane.request import Request, hidden_key
+from v3io.dataplane.request import Encoded, Request, hidden_key
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions, abstract
 from v3io.dataplane.transport.custom_connections import CustomConnections
@@ -35,8 +33,7 @@ __all__ = ["Transport"]
 
 _NEVER = Deadline()
 _AT_ONCE_S = 1e-6
-_WHOLE_BYTES = 65536
-"""Longer bodies are sent by the backend in pieces of their own, without a copy."""
+_RETRIED = DEFAULT_RETRY.on_status
 
 Attempt: TypeAlias = Callable[[], Answer]
 
@@ -193,42 +190,30 @@ class Transport(abstract.Transport):
                 output,
             )
         encoded = encoder(container, **encoder_args)
-        method, path, query, function, own_headers, body = encoded
         limits, total_s = self._call_limits()
-        started = time.monotonic()
-        deadline = _NEVER if total_s is None else Deadline(started + total_s)
-        payload = None
-        if type(body) is not bytes or len(body) <= _WHOLE_BYTES:
-            payload = self._writer.write(
-                method, path, query, function, own_headers, body, access_key
-            )
+        deadline = _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
+        payload = self._writer.write(encoded, access_key)
+        channel = self._channel
         if payload is None:
-            request = Request(container, access_key, None, lambda _: encoded, {}, output)
-            response = self._send_stream(request, limits, deadline, started)
+            response = self._send_stream(encoded, access_key, output, limits, deadline)
         else:
+            begun: Begun | None = None
             try:
-                head, content, reused = self._channel.exchange(payload, method, limits, deadline)
+                begun = channel.begin(payload, limits, deadline)
+                head, content, reused = channel.end(begun, encoded[0], limits, deadline)
             except TransportError as error:
-                failure: Any = error
-            else:
-                failure = None
-                if head.status in DEFAULT_RETRY.on_status:
-                    failure = head, content, reused
-            if failure is None:
-                response = WireResponse(
-                    output, head, content, self._node, time.monotonic() - started, 1, reused
+                response = self._persist_with(
+                    error, payload, encoded, output, limits, deadline, begun
                 )
             else:
-                response = self._persist(
-                    failure,
-                    lambda: self._channel.exchange(payload, method, limits, deadline),
-                    method,
-                    is_idempotent(method, function, own_headers, body),
-                    True,
-                    output,
-                    deadline,
-                    started,
-                )
+                if head.status in _RETRIED:
+                    response = self._persist_with(
+                        (head, content, reused), payload, encoded, output, limits, deadline, begun
+                    )
+                else:
+                    response = WireResponse(
+                        output, head, content, self._node, begun[3], time.monotonic(), 1, reused
+                    )
         if response.status_code >= 300 or raise_for_status:
             response.raise_for_status(raise_for_status)
         return response
@@ -265,25 +250,15 @@ class Transport(abstract.Transport):
             request.transport = self._custom.send(request)
             return True
         limits, total_s = self._call_limits()
-        started = time.monotonic()
-        deadline = _NEVER if total_s is None else Deadline(started + total_s)
-        body = request.content
-        payload = None
-        if type(body) is not bytes or len(body) <= _WHOLE_BYTES:
-            payload = self._writer.write(
-                request.method,
-                request.path,
-                request.query,
-                request.function,
-                request.own_headers,
-                body,
-                request.access_key,
-            )
-        begun: Any = None
+        deadline = _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
+        payload = self._writer.write(request.encoded, request.access_key)
         if payload is None:
-            response = self._send_stream(request, limits, deadline, started)
-            request.transport = (None, None, response, limits, deadline, started)
+            response = self._send_stream(
+                request.encoded, request.access_key, request.output, limits, deadline
+            )
+            request.transport = (None, None, response, limits, deadline)
             return True
+        begun: Any = None
         try:
             waiting = limits if wait_for_connection else self._limits_without_wait(limits)
             begun = self._channel.begin(payload, waiting, deadline)
@@ -293,7 +268,7 @@ class Transport(abstract.Transport):
             return False
         except TransportError as error:
             begun = error
-        request.transport = (payload, begun, None, limits, deadline, started)
+        request.transport = (payload, begun, None, limits, deadline)
         return True
 
     def _limits_without_wait(self, limits: Timeout) -> Timeout:
@@ -322,34 +297,32 @@ class Transport(abstract.Transport):
         return response
 
     def _end(self, request: Request) -> Response:
-        payload, begun, response, limits, deadline, started = request.transport
+        payload, begun, response, limits, deadline = request.transport
         request.transport = None
         if response is not None:
             finished: Response = response
             return finished
-        method = request.method
         outcome: Any = begun
         if not isinstance(begun, TransportError):
             try:
-                head, content, reused = self._channel.end(begun, method, limits, deadline)
+                head, content, reused = self._channel.end(begun, request.method, limits, deadline)
             except TransportError as error:
                 outcome = error
             else:
-                if head.status not in DEFAULT_RETRY.on_status:
-                    elapsed_s = time.monotonic() - started
+                if head.status not in _RETRIED:
+                    now = time.monotonic()
                     return WireResponse(
-                        request.output, head, content, self._node, elapsed_s, 1, reused
+                        request.output, head, content, self._node, begun[3], now, 1, reused
                     )
                 outcome = head, content, reused
-        return self._persist(
+        return self._persist_with(
             outcome,
-            lambda: self._channel.exchange(payload, method, limits, deadline),
-            method,
-            is_idempotent(method, request.function, request.own_headers, request.content),
-            True,
+            payload,
+            request.encoded,
             request.output,
+            limits,
             deadline,
-            started,
+            None if outcome is begun else begun,
         )
 
     def abandon(self, request: Request) -> None:
@@ -380,6 +353,29 @@ class Transport(abstract.Transport):
             return DEFAULT_RETRY
         return DEFAULT_RETRY.replace(max_retries=Transport._request_max_retries)
 
+    def _persist_with(
+        self,
+        outcome: TransportError | Answer,
+        payload: bytes,
+        encoded: Encoded,
+        output: Any,
+        limits: Timeout,
+        deadline: Deadline,
+        begun: Begun | None,
+    ) -> WireResponse:
+        """Go on after the first attempt of a request of whole bytes."""
+        method, _, _, function, own_headers, body = encoded
+        return self._persist(
+            outcome,
+            lambda: self._channel.exchange(payload, method, limits, deadline),
+            method,
+            is_idempotent(method, function, own_headers, body),
+            True,
+            output,
+            deadline,
+            time.monotonic() if begun is None else begun[3],
+        )
+
     def _persist(
         self,
         outcome: TransportError | Answer,
@@ -407,38 +403,34 @@ class Transport(abstract.Transport):
                 outcome = error
 
     def _send_stream(
-        self, request: Request, limits: Timeout, deadline: Deadline, started: float
+        self,
+        encoded: Encoded,
+        access_key: str | None,
+        output: Any,
+        limits: Timeout,
+        deadline: Deadline,
     ) -> WireResponse:
         """Send a body that is long, or not whole bytes."""
-        body = request.body
-        stream = None
-        if body is not None and not isinstance(body, (bytes, bytearray, memoryview)):
-            body = stream = BodyStream(body)
-        headers = {"accept-encoding": "identity", **request.headers}
-        message = HttpRequest(request.method, request.encode_path(), headers, body, limits)
+        message, replayable = stream_message(encoded, access_key, limits)
+        started = time.monotonic()
 
         def attempt() -> Answer:
             answer = self._channel.converse(message, deadline)
             return answer.head, answer.content, answer.reused
 
+        outcome: Any
         try:
-            outcome: Any = attempt()
+            outcome = attempt()
         except TransportError as error:
             outcome = error
-        if (
-            not isinstance(outcome, TransportError)
-            and outcome[0].status not in DEFAULT_RETRY.on_status
-        ):
-            head, content, reused = outcome
-            elapsed_s = time.monotonic() - started
-            return WireResponse(request.output, head, content, self._node, elapsed_s, 1, reused)
+        method, _, _, function, own_headers, _ = encoded
         return self._persist(
             outcome,
             attempt,
-            request.method,
-            is_idempotent(request.method, None, request.own_headers, None),
-            stream is None or stream.replayable,
-            request.output,
+            method,
+            is_idempotent(method, function, own_headers, None),
+            replayable,
+            output,
             deadline,
             started,
         )

@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from transport_utils.aio.backends.native import AsyncNativeBackend
 from transport_utils.backends.native import host_header
-from transport_utils.bodies import BodyStream
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.errors import TransportError
 from transport_utils.messages import Request as HttpRequest
 from transport_utils.retry import RetryPolicy
 
-from v3io._wire import RequestWriter, WireResponse
+from v3io._wire import RequestWriter, WireResponse, stream_message
 from v3io.connection_settings import default_limits, make_endpoint
-from v3io.dataplane.request import Request, hidden_key
+from v3io.dataplane.request import Encoded, Request, hidden_key
 from v3io.dataplane.transport.abstract import DEFAULT_MAX_CONNECTIONS
 from v3io.errors import ClientClosed
 from v3io.resending import Answer, aio_policy, is_idempotent, settle
@@ -30,9 +29,6 @@ __all__ = ["Transport"]
 
 _NEVER = Deadline()
 _CONNECTION_TIMEOUT_S = 20.0
-_WHOLE_BYTES = 65536
-
-Attempt: TypeAlias = Callable[[], Awaitable[Answer]]
 
 
 class Transport:
@@ -119,10 +115,8 @@ class Transport:
         """
         if self._is_verbose:
             self._log_request(Request(container, access_key, None, encoder, encoder_args, output))
-        method, path, query, function, own_headers, body = encoder(container, **encoder_args)
-        response = await self.send(
-            method, path, query, function, own_headers, body, access_key, output
-        )
+        encoded = encoder(container, **encoder_args)
+        response = await self.send(encoded, access_key, output)
         if self._is_verbose:
             self._logger.debug_with("Rx", status_code=response.status_code, body=response.body)
         if response.status_code >= 300 or raise_for_status:
@@ -130,15 +124,7 @@ class Transport:
         return response
 
     async def send(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str | int] | None,
-        function: str | None,
-        own_headers: dict[str, str] | None,
-        body: Any,
-        access_key: str | None,
-        output: Callable[[Any], Any] | None,
+        self, encoded: Encoded, access_key: str | None, output: Callable[[Any], Any] | None
     ) -> WireResponse:
         """Send one encoded request and return its response, whatever the status.
 
@@ -146,35 +132,55 @@ class Transport:
             TransportError: The network failed, after the retries that were safe.
         """
         limits = self._limits
+        total_s = self._total_s
         started = time.monotonic()
-        deadline = _NEVER if self._total_s is None else Deadline(started + self._total_s)
-        payload = None
-        if type(body) is not bytes or len(body) <= _WHOLE_BYTES:
-            payload = self._writer.write(
-                method, path, query, function, own_headers, body, access_key
-            )
-        if payload is None:
-            attempt, replayable = self._streaming(
-                method, path, own_headers, body, access_key, deadline
-            )
-        else:
-            whole = payload
-            replayable = True
-
-            async def attempt() -> Answer:
+        deadline = _NEVER if total_s is None else Deadline(started + total_s)
+        payload = self._writer.write(encoded, access_key)
+        outcome: Any
+        if payload is not None:
+            try:
                 channel = self._backend.channel(self._where)
-                return await channel.exchange(whole, method, limits, deadline)
-
-        try:
-            outcome: Any = await attempt()
-        except TransportError as error:
-            outcome = error
-        else:
-            if outcome[0].status not in self._retry.on_status:
+                outcome = await channel.exchange(payload, encoded[0], limits, deadline)
+            except TransportError as error:
+                outcome = error
+            else:
                 head, content, reused = outcome
-                return WireResponse(
-                    output, head, content, self._node, time.monotonic() - started, 1, reused
-                )
+                if head.status not in self._retry.on_status:
+                    return WireResponse(
+                        output, head, content, self._node, started, time.monotonic(), 1, reused
+                    )
+            message, replayable = None, True
+        else:
+            message, replayable = stream_message(encoded, access_key, limits)
+            outcome = None
+        return await self._persist(
+            outcome, payload, message, replayable, encoded, output, deadline, started
+        )
+
+    async def _persist(
+        self,
+        outcome: TransportError | Answer | None,
+        payload: bytes | None,
+        message: HttpRequest | None,
+        replayable: bool,
+        encoded: Encoded,
+        output: Any,
+        deadline: Deadline,
+        started: float,
+    ) -> WireResponse:
+        """Go on after a first attempt that failed or brought a status that may be retried.
+
+        Args:
+            outcome: Of the first attempt; ``None`` when it is still to be made.
+            payload: The whole request; ``None`` when there is a ``message``.
+            message: The request with a body that is streamed.
+            replayable: Whether the body can be sent again.
+            encoded: The request, to judge whether it may be sent again.
+            output: For the response.
+            deadline: Of the call.
+            started: When it began.
+        """
+        method, _, _, function, own_headers, body = encoded
         state = self._retry.start(
             method,
             started=started,
@@ -183,13 +189,19 @@ class Transport:
             replayable=replayable,
         )
         while True:
-            settled = settle(state, outcome, output, self._node, started, time.monotonic())
-            if isinstance(settled, WireResponse):
-                return settled
-            if settled:
-                await self._pause(settled)
+            if outcome is not None:
+                settled = settle(state, outcome, output, self._node, started, time.monotonic())
+                if isinstance(settled, WireResponse):
+                    return settled
+                if settled:
+                    await self._pause(settled)
             try:
-                outcome = await attempt()
+                channel = self._backend.channel(self._where)
+                if payload is not None:
+                    outcome = await channel.exchange(payload, method, self._limits, deadline)
+                elif message is not None:
+                    answer = await channel.converse(message, deadline)
+                    outcome = answer.head, answer.content, answer.reused
             except TransportError as error:
                 outcome = error
 
@@ -199,36 +211,6 @@ class Transport:
         except asyncio.TimeoutError:
             return
         raise ClientClosed("closed while waiting to retry", node=self._node)
-
-    def _streaming(
-        self,
-        method: str,
-        path: str,
-        own_headers: dict[str, str] | None,
-        body: Any,
-        access_key: str | None,
-        deadline: Deadline,
-    ) -> tuple[Attempt, bool]:
-        """Return how to send a body that is long, or not whole bytes, and whether it can be sent again."""
-        request = Request(
-            None, access_key, None, lambda _: (method, path, None, None, own_headers, body), {}
-        )
-        stream = None
-        if body is not None and not isinstance(body, (bytes, bytearray, memoryview)):
-            body = stream = BodyStream(body)
-        message = HttpRequest(
-            method,
-            request.encode_path(),
-            {"accept-encoding": "identity", **request.headers},
-            body,
-            self._limits,
-        )
-
-        async def attempt() -> Answer:
-            answer = await self._backend.channel(self._where).converse(message, deadline)
-            return answer.head, answer.content, answer.reused
-
-        return attempt, stream is None or stream.replayable
 
     def _log_request(self, request: Request) -> None:
         body = request.body
