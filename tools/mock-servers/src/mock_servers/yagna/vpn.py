@@ -92,16 +92,16 @@ class Tunnel:
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept the websocket and carry bytes until either side closes or a fault ends it."""
         del scope
-        await receive()
-        await send({"type": "websocket.accept"})
         self.daemon.tunnels.add(self)
-        await self._check_trigger(0, 0)
-        tasks = [
-            asyncio.create_task(self._upstream(receive)),
-            asyncio.create_task(self._downstream(send)),
-            asyncio.create_task(self.cut.wait()),
-        ]
+        tasks: list[asyncio.Task[object]] = []
         try:
+            await receive()
+            await send({"type": "websocket.accept"})
+            tasks += [
+                asyncio.create_task(self._upstream(receive)),
+                asyncio.create_task(self._downstream(send)),
+                asyncio.create_task(self.cut.wait()),
+            ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
@@ -110,10 +110,13 @@ class Tunnel:
             self.daemon.tunnels.discard(self)
             self.forget()
             self.writer.close()
+            with contextlib.suppress(OSError):
+                await self.writer.wait_closed()
             with contextlib.suppress(Exception):  # the websocket may be gone already
                 await send({"type": "websocket.close", "code": 1000})
 
     async def _upstream(self, receive: Receive) -> None:
+        await self._check_trigger(0, 0)
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
