@@ -2,11 +2,13 @@
 
 import asyncio
 import collections
+import gc
 import gzip
 import hashlib
 import json
 import pathlib
 import ssl
+import warnings
 
 import pytest
 import trustme
@@ -145,8 +147,13 @@ def tls_names(tmp_path_factory):
             "client_key": str(client_key),
             "password": "sesame",
         }
+    # Python 3.10's asyncio forgets to close the server's side of a handshake that the client refused.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 def test_the_tls_page_runs(tls_names):
     assert run_page(PACKAGE / "docs" / "tls.md", tls_names) > 0
 

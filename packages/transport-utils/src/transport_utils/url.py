@@ -87,6 +87,8 @@ def parse_node_url(url: str, *, default_port: int | None = None) -> NodeUrl:
         raise ConfigurationError(f"node URL {shown!r}: a query or fragment has no place in it")
     if not parts.hostname:
         raise ConfigurationError(f"node URL {shown!r}: the host is missing")
+    if "[" in parts.netloc and ":" not in parts.hostname:
+        raise ConfigurationError(f"node URL {shown!r}: brackets are for IPv6 addresses")
     username = None if parts.username is None else unquote(parts.username)
     password = None if parts.username is None else unquote(parts.password or "")
     if port is None:
