@@ -108,7 +108,7 @@ class _Tracking:
         endpoint = exchange.endpoint
         until = Deadline.after(exchange.request.timeout.connect, time.monotonic())
         until = Deadline(min(until.at, exchange.deadline.at))
-        return open_socket(
+        sock = open_socket(
             self._dns_host,  # type: ignore[attr-defined]
             self.port,  # type: ignore[attr-defined]
             until,
@@ -116,6 +116,9 @@ class _Tracking:
             socket_options=endpoint.socket_options,
             where=None if endpoint.proxy is not None else endpoint.base_url,
         )
+        # For the TLS handshake, which urllib3 refuses to make on a non-blocking socket.
+        sock.settimeout(until.bound(None, time.monotonic()) or None)
+        return sock
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
