@@ -21,6 +21,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define IN_BYTES (1 << 20)
@@ -137,6 +138,8 @@ int main(int argc, char **argv) {
     int wait_ms = argc > 4 && atoi(argv[4]) ? 0 : -1;
     const char *form = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\nServer: floor\r\n"
                        "Date: Wed, 01 Jan 2025 00:00:00 GMT\r\nConnection: keep-alive\r\n\r\n";
+    const char *date_form = "%a, %d %b %Y %H:%M:%S GMT";
+    time_t dated = 0;
     small = malloc(body_bytes + 512);
     small_bytes = (size_t)snprintf(small, 512, form, argv[2], body_bytes);
     memcpy(small + small_bytes, body, body_bytes);
@@ -163,6 +166,15 @@ int main(int argc, char **argv) {
     struct epoll_event events[EVENTS];
     for (;;) {
         int count = epoll_wait(poller, events, EVENTS, wait_ms);
+        time_t now = time(NULL);
+        if (now != dated) {
+            /* Heads change once a second, as those of real servers do. */
+            char text[32];
+            dated = now;
+            strftime(text, sizeof text, date_form, gmtime(&now));
+            memcpy(strstr(small, "Date: ") + 6, text, 29);
+            memcpy(strstr(big_head, "Date: ") + 6, text, 29);
+        }
         for (int i = 0; i < count; i++) {
             if (events[i].data.ptr == &stdin_mark) return 0;
             if (events[i].data.ptr == NULL) {

@@ -19,127 +19,60 @@ A driver does only what the outside world demands::
 
 from __future__ import annotations
 
-import enum
+import dataclasses
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from transport_utils.auth import Auth, coerce_auth
-from transport_utils.bodies import BodyStream, measure
-from transport_utils.deadline import Deadline, Timeout
+from transport_utils.auth import Auth
+from transport_utils.bodies import BodyStream
+from transport_utils.compression import DecodeLimits
+from transport_utils.deadline import Deadline
+from transport_utils.decoding import decode_response
+from transport_utils.discovery import DiscoverySchedule
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import ConfigurationError, TransportError
-from transport_utils.health import HealthPolicy, Outcome, outcome_of_error, outcome_of_status
+from transport_utils.errors import TransportError
+from transport_utils.health import NodeChange, Outcome, outcome_of_error, outcome_of_status
+from transport_utils.hooks import Attempt, Hooks
 from transport_utils.idempotency import is_idempotent
-from transport_utils.messages import AsyncResponse, Body, Request, Response
+from transport_utils.messages import AsyncResponse, Request, Response
 from transport_utils.nodes import Node, NodePool
-from transport_utils.retry import Raise, RetryAfter, RetryPolicy, RetryState, retry_after_s
-from transport_utils.selectors import Selector
-from transport_utils.url import Params, encode_query
+from transport_utils.retry import (
+    Decision,
+    Raise,
+    RetryAfter,
+    RetryPolicy,
+    RetryState,
+    retry_after_s,
+)
 
-__all__ = ["UNSET", "Call", "Settings", "Unset"]
-
-
-class Unset(enum.Enum):
-    """The type of :data:`UNSET`."""
-
-    UNSET = enum.auto()
-
-
-UNSET: Final = Unset.UNSET
-"""Marks an option that was not given, where ``None`` means something else."""
-
-_NEVER = Deadline()
+__all__ = ["Call", "CallSettings"]
 
 
-class Settings:
-    """The options of a transport, checked once.
+class CallSettings(Protocol):
+    """What a call needs of the transport's options; see :mod:`transport_utils.settings`."""
 
-    Args:
-        endpoints: See :class:`transport_utils.transport.Transport`, like all others.
-        retry: As there.
-        health: As there.
-        selector: As there.
-        randomize: As there.
-        timeout: As there.
-        headers: As there.
-        auth: As there.
-    """
-
-    def __init__(
-        self,
-        endpoints: str | Endpoint | Iterable[str | Endpoint],
-        *,
-        retry: RetryPolicy | int | None,
-        health: HealthPolicy | None,
-        selector: str | Selector | None,
-        randomize: bool,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None,
-        headers: Mapping[str, str] | None,
-        auth: Auth | tuple[str, str] | str | None,
-    ) -> None:
-        if isinstance(endpoints, (str, Endpoint)):
-            endpoints = [endpoints]
-        given = [one if isinstance(one, Endpoint) else Endpoint.from_url(one) for one in endpoints]
-        if headers:
-            given = [one.replace(headers={**headers, **one.headers}) for one in given]
-        self.nodes = NodePool(given, selector=selector, health=health, randomize=randomize)
-        self.retry = coerce_retry(retry)
-        self.timeout = given[0].timeout if timeout is UNSET else Timeout.coerce(timeout)
-        self.auth = coerce_auth(auth)
-        self._last_timeout: tuple[Any, Timeout | None] = (None, None)
-
-    def _limits(
-        self, timeout: Timeout | float | tuple[float | None, float | None] | None
-    ) -> Timeout:
-        if isinstance(timeout, Timeout):
-            return timeout
-        # Callers pass the same figure over and over; checking it anew costs as much as the rest of a start.
-        given, limits = self._last_timeout
-        if limits is None or given != timeout or type(given) is not type(timeout):
-            limits = Timeout.coerce(timeout)
-            self._last_timeout = (timeout, limits)
-        return limits
-
-    def start(
-        self,
-        method: str,
-        target: str,
-        params: Params | None,
-        headers: Mapping[str, str | None] | None,
-        body: Body,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None,
-        retry: RetryPolicy | int | Unset | None,
-        idempotent: bool | None,
-        stream: bool,
-        context: Mapping[str, Any] | None,
-    ) -> Call:
-        """Return the state of a new call."""
-        started = time.monotonic()
-        if params:
-            target = f"{target}{'&' if '?' in target else '?'}{encode_query(params)}"
-        limits = self.timeout if timeout is UNSET else self._limits(timeout)
-        if body is not None and type(body) is not bytes:
-            body = measure(body)  # type: ignore[assignment]
-        deadline = _NEVER if limits.total is None else Deadline(started + limits.total)
-        policy = self.retry if retry is UNSET else coerce_retry(retry)
-        request = Request(method, target, headers, body, limits, stream)
-        return Call(self, request, started, deadline, policy, idempotent, context)
+    nodes: NodePool
+    auth: Auth | None
+    hooks: Hooks | None
+    decode: DecodeLimits | None
+    discovery: DiscoverySchedule | None
 
 
 class Call:
     """The state of one call; belongs to one thread or task.
 
     Attributes:
-        request: What is sent.
+        request: What the attempt sends.
         deadline: When the call must have ended.
         response: The result, once a method has returned ``None``.
     """
 
     __slots__ = (
+        "_attempt",
         "_context",
-        "_idempotent",
         "_node",
+        "_original",
         "_picked_at",
         "_policy",
         "_settings",
@@ -154,77 +87,111 @@ class Call:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: CallSettings,
         request: Request,
         started: float,
         deadline: Deadline,
         policy: RetryPolicy,
-        idempotent: bool | None,
         context: Mapping[str, Any] | None,
     ) -> None:
         self._settings = settings
         self._policy = policy
-        self._idempotent = idempotent
         self._context = context
         self._started = self._picked_at = started
         self._node: Node | None = None
         self._state: RetryState | None = None
+        self._attempt: Attempt | None = None
         self._stay = False
         self._tried: tuple[Node, ...] = ()
-        self.request = request
+        self.request = self._original = request
         self.deadline = deadline
         self.response: Any = None
 
     def pick(self) -> Node:
-        """Return the node for the next attempt.
+        """Return the node for the next attempt, and prepare :attr:`request` for it.
 
         Raises:
             NoNodeAvailable: All nodes have been removed.
         """
+        settings = self._settings
         if self._state is not None:
             self._picked_at = time.monotonic()
         node = self._node
         if node is None or not self._stay:
-            node = self._node = self._settings.nodes.pick(
+            node = self._node = settings.nodes.pick(
                 self._picked_at, context=self._context, tried=self._tried
             )
-        if self._settings.auth is not None:
-            self._authenticate(self._settings.auth)
+        if settings.auth is not None or settings.hooks is not None:
+            self._prepare(node.endpoint, settings.hooks)
         return node
 
-    def _authenticate(self, auth: Auth) -> None:
-        request = self.request
-        headers = dict(request.headers or {})
-        if any(name.lower() == "authorization" for name in headers) and self._state is None:
-            return
-        headers.update(auth(request.method, request.target, request.body))
-        request.headers = headers
+    def _prepare(self, endpoint: Endpoint, hooks: Hooks | None) -> None:
+        """Add to the request what differs from attempt to attempt: credentials, and what hooks add."""
+        request = self._original
+        added: dict[str, str | None] = {}
+        auth = self._settings.auth
+        if auth is not None and not any(
+            name.lower() == "authorization" for name in request.headers or ()
+        ):
+            added.update(auth(request.method, endpoint.path_prefix + request.target, request.body))
+        if hooks is not None:
+            number = 1 if self._state is None else self._state.attempts + 1
+            outgoing = request
+            if added:
+                outgoing = dataclasses.replace(
+                    request, headers={**(request.headers or {}), **added}
+                )
+            self._attempt = attempt = Attempt(outgoing, endpoint, number, self._picked_at)
+            if hooks.on_attempt is not None:
+                hooks.on_attempt(attempt)
+                added.update(attempt.headers)
+        if added:
+            request = dataclasses.replace(request, headers={**(request.headers or {}), **added})
+        self.request = request
 
     def answered(self, response: Response | AsyncResponse) -> float | None:
         """Take a response; return ``None`` when the call is over, else the pause before the next attempt in seconds.
 
         Raises:
-            TransportError: The response ends the call with an error (``Retry-After`` too long).
+            TransportError: The response ends the call: it cannot be decoded, or asks for too long a pause.
         """
+        settings = self._settings
+        if response.head.is_encoded and settings.decode is not None:
+            try:
+                decode_response(response, settings.decode)
+            except TransportError as error:
+                error.node, error.sent = response.node, response.sent
+                error.method, error.target = self.request.method, self.request.target
+                return self.failed(error)
         now = time.monotonic()
+        status = response.status
         node = self._node
         assert node is not None
-        status = response.status
-        outcome = Outcome.OK if status < 400 else self._outcome(response)
-        if outcome is Outcome.OK:
-            self._settings.nodes.record(node, outcome, self._picked_at, now)
+        if status < 400:
+            change = settings.nodes.record(node, Outcome.OK, self._picked_at, now)
         else:
-            slow_s = retry_after_s(response.headers) if outcome is Outcome.OVERLOAD else None
-            self._settings.nodes.record(node, outcome, self._picked_at, now, slow_s=slow_s)
+            change = self._record_failure_status(node, response, now)
         response.duration_s = now - self._started
+        hooks = settings.hooks
+        if hooks is not None:
+            self._tell(hooks, node, change)
+            if hooks.on_response is not None and self._attempt is not None:
+                hooks.on_response(self._attempt, response.meta, now)
         if self._state is None:
             if self._policy.settles(status):
                 self.response = response
                 return None
             self._state = self._begin()
         decision = self._state.on_response(status, response.headers, now, response=response)
-        response.attempts = self._state.attempts
+        response.note_attempts(self._state.attempts)
         return self._follow(decision)
+
+    def _record_failure_status(
+        self, node: Node, response: Response | AsyncResponse, now: float
+    ) -> NodeChange | None:
+        slow_s = retry_after_s(response.headers)
+        outcome = outcome_of_status(response.status, retry_after=slow_s is not None)
+        return self._settings.nodes.record(node, outcome, self._picked_at, now, slow_s=slow_s)
 
     def failed(self, error: BaseException) -> float | None:
         """Take an error; return as :meth:`answered`, or raise it when the call is over.
@@ -234,56 +201,52 @@ class Call:
             BaseException: ``error`` itself, when it is not a :class:`~transport_utils.errors.TransportError`.
         """
         now = time.monotonic()
+        settings = self._settings
         node = self._node
         assert node is not None
-        self._settings.nodes.record(node, outcome_of_error(error), self._picked_at, now)
+        outcome = outcome_of_error(error)
+        change = settings.nodes.record(node, outcome, self._picked_at, now)
+        hooks = settings.hooks
+        if hooks is not None:
+            self._tell(hooks, node, change)
+            if hooks.on_error is not None and self._attempt is not None:
+                hooks.on_error(self._attempt, error, now)
         if not isinstance(error, TransportError):
             raise error
+        if settings.discovery is not None and outcome is Outcome.NETWORK:
+            settings.discovery.note_failure()
         if self._state is None:
             self._state = self._begin()
-        other = self._settings.nodes.other_than((*self._tried, node))
+        other = settings.nodes.other_than((*self._tried, node))
         return self._follow(self._state.on_error(error, error.sent, now, other_node=other))
 
-    def _outcome(self, response: Response | AsyncResponse) -> Outcome:
-        return outcome_of_status(response.status, retry_after="retry-after" in response.headers)
+    def _tell(self, hooks: Hooks, node: Node, change: NodeChange | None) -> None:
+        if change is not None and hooks.on_node_state is not None:
+            hooks.on_node_state(node.endpoint, change)
 
     def _begin(self) -> RetryState:
-        request = self.request
+        request = self._original
         body = request.body
         return self._policy.start(
             request.method,
             started=self._started,
             deadline=self.deadline,
             idempotent=is_idempotent(
-                request.method, self._idempotent, request.headers, self._policy.idempotent_methods
+                request.method, request.idempotent, request.headers, self._policy.idempotent_methods
             ),
             replayable=body.replayable if isinstance(body, BodyStream) else True,
         )
 
-    def _follow(self, decision: RetryAfter | Raise | Any) -> float | None:
+    def _follow(self, decision: Decision) -> float | None:
         if isinstance(decision, RetryAfter):
             self._stay = decision.same_node
             if not decision.same_node and self._node is not None:
                 self._tried = (*self._tried, self._node)
+            hooks = self._settings.hooks
+            if hooks is not None and hooks.on_retry is not None and self._attempt is not None:
+                hooks.on_retry(self._attempt, decision.delay_s)
             return decision.delay_s
         if isinstance(decision, Raise):
             raise decision.error
         self.response = decision.response
         return None
-
-
-def coerce_retry(retry: RetryPolicy | int | None) -> RetryPolicy:
-    """Return a policy from what users write: a policy, a number of retries, or ``None`` for none.
-
-    Raises:
-        ConfigurationError: Anything else.
-    """
-    if isinstance(retry, RetryPolicy):
-        return retry
-    if retry is None:
-        return RetryPolicy(max_retries=0)
-    if isinstance(retry, int):
-        return RetryPolicy(max_retries=retry)
-    raise ConfigurationError(
-        f"retry={retry!r}: expected a RetryPolicy, a number of retries, or None"
-    )

@@ -7,12 +7,12 @@ mapping of :mod:`transport_utils.headers`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Protocol, TypeAlias
 
 from transport_utils.deadline import DEFAULT_TIMEOUT, Timeout
-from transport_utils.errors import TransportError
+from transport_utils.errors import SentState, TransportError
 from transport_utils.headers import Headers
 
 __all__ = [
@@ -48,6 +48,7 @@ class Request:
         timeout: Limits of the exchange; ``total`` is the driver's, a backend gets it as a deadline.
         stream: When true the backend returns after the header block and the body is read from the response.
         extensions: Options of one backend, by name; unknown ones are ignored by the others.
+        idempotent: Whether repeating the request does no harm; ``None`` to go by the method. Looked at by the drivers.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Request:
     timeout: Timeout = DEFAULT_TIMEOUT
     stream: bool = False
     extensions: Mapping[str, Any] | None = None
+    idempotent: bool | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -104,6 +106,11 @@ class ResponseHead:
 
     __slots__ = ("headers", "http_version", "reason", "status")
 
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the body has a content coding."""
+        return "content-encoding" in self.headers
+
     def __init__(self, status: int, reason: str, http_version: str, headers: Headers) -> None:
         self.status = status
         self.reason = reason
@@ -129,6 +136,10 @@ class HeadLike(Protocol):
     @property
     def headers(self) -> Headers:
         """Response headers."""
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether the body has a content coding."""
 
 
 class BodySource(Protocol):
@@ -216,6 +227,24 @@ class _ResponseFacts:
                 self.decode_error,
             )
         return self._meta
+
+    @property
+    def sent(self) -> SentState:
+        """How far the exchange got: a response began."""
+        return SentState.RESPONSE_STARTED
+
+    def note_attempts(self, attempts: int) -> None:
+        """Note how many attempts the call has made."""
+        self.attempts = attempts
+        self._meta = None
+
+    def replace_content(self, content: bytes) -> None:
+        """Put a decoded body in the place of the one received."""
+        self._content = content
+
+    def wrap_source(self, wrap: Callable[[Any], Any]) -> None:
+        """Put ``wrap(source)`` in the place of the source of a streamed body."""
+        self._source = wrap(self._source)
 
     @property
     def is_streaming(self) -> bool:

@@ -13,11 +13,13 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 
 from transport_utils import sockets
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import PoolTimeout, TotalTimeout, TransportClosed
+from transport_utils.hooks import PoolEvent
 
 __all__ = ["ConnectionPool"]
 
@@ -30,12 +32,18 @@ class ConnectionPool:
 
     Args:
         endpoint: Gives ``max_connections`` (a hard limit), ``max_idle_s`` and ``max_age_s``.
+        on_event: Told what happens to connections; ``None`` for nobody.
 
     All methods may be called from any thread. Whoever leases must call :meth:`release` or :meth:`discard` once.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        on_event: Callable[[Endpoint, PoolEvent], object] | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self._on_event = on_event
         self.base_url = endpoint.base_url
         self._max_idle_s = math.inf if endpoint.max_idle_s is None else endpoint.max_idle_s
         self._max_age_s = math.inf if endpoint.max_age_s is None else endpoint.max_age_s
@@ -80,18 +88,12 @@ class ConnectionPool:
             TransportClosed: The pool is closed.
             TransportError: As :func:`transport_utils.sockets.dial`.
         """
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = None
-        if connection is None:
-            return self._lease_new(timeout, deadline, now)
-        if now - connection.idle_since < _FRESH_S and now - connection.opened_at < self._max_age_s:
-            return connection
-        if self._is_usable(connection, now):
-            return connection
-        self.discard(connection)
         return self.take_idle(now) or self._lease_new(timeout, deadline, now)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a lease would have to wait, as far as can be told without a lock."""
+        return not self._idle and self._reserved >= self.endpoint.max_connections
 
     def take_idle(self, now: float) -> sockets.Connection | None:
         """Return an idle connection that is fit for use, or ``None``; neither waits nor opens."""
@@ -100,9 +102,14 @@ class ConnectionPool:
                 connection = self._idle.pop()
             except IndexError:
                 return None
-            if self._is_usable(connection, now):
+            if (
+                now - connection.idle_since < _FRESH_S
+                and now - connection.opened_at < self._max_age_s
+            ) or self._is_usable(connection, now):
+                if self._on_event is not None:
+                    self._on_event(self.endpoint, PoolEvent.REUSED)
                 return connection
-            self.discard(connection)
+            self._expire(connection)
 
     def _is_usable(self, connection: sockets.Connection, now: float) -> bool:
         idle_s = now - connection.idle_since
@@ -137,6 +144,8 @@ class ConnectionPool:
         if closed:
             connection.close()
             raise self._closed_error()
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.OPENED)
         return connection
 
     def _reserve(
@@ -144,6 +153,8 @@ class ConnectionPool:
     ) -> sockets.Connection | None:
         """Return an idle connection, or ``None`` once there is room to open one."""
         limit = self.endpoint.max_connections
+        if self._on_event is not None and self._reserved >= limit:
+            self._on_event(self.endpoint, PoolEvent.EXHAUSTED)
         give_up = deadline.bound(timeout.pool, now)
         until = math.inf if give_up is None else now + give_up
         with self._changed:
@@ -188,6 +199,8 @@ class ConnectionPool:
             connection.close()
             return
         connection.idle_since = now = time.monotonic()
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.RETURNED)
         idle = self._idle
         idle.append(connection)
         # A waiter announces itself before it looks at the idle ones, so one of us two sees the other.
@@ -205,12 +218,22 @@ class ConnectionPool:
         except IndexError:
             return
         if now - oldest.idle_since > self._max_idle_s:
-            self.discard(oldest)
+            self._expire(oldest)
         else:
             self._idle.appendleft(oldest)
 
     def discard(self, connection: sockets.Connection) -> None:
         """Close a leased connection and make room for another."""
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.CLOSED)
+        self._drop(connection)
+
+    def _expire(self, connection: sockets.Connection) -> None:
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.EXPIRED)
+        self._drop(connection)
+
+    def _drop(self, connection: sockets.Connection) -> None:
         connection.close()
         if connection.generation != self._generation:
             return
@@ -240,7 +263,7 @@ class ConnectionPool:
     def _close_idle(self) -> None:
         while True:
             try:
-                self.discard(self._idle.pop())
+                self._expire(self._idle.pop())
             except IndexError:
                 return
 

@@ -91,6 +91,13 @@ class Connection:
         """Return whether ``error`` says that a limit fired."""
         return isinstance(error, BlockingIOError)
 
+    def receive_now(self, size: int = 65536) -> bytes | None:
+        """Return what has arrived, empty at the end of the stream; ``None`` when nothing has."""
+        try:
+            return self.sock.recv(size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
     def is_readable(self) -> bool:
         """Return whether an idle connection has something to read: bytes nobody asked for, or its end."""
         poll = select.poll()
@@ -129,6 +136,16 @@ class TlsConnection(Connection):
     def is_tick(self, error: OSError) -> bool:
         """See :meth:`Connection.is_tick`."""
         return isinstance(error, (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError))
+
+    def receive_now(self, size: int = 65536) -> bytes | None:
+        """See :meth:`Connection.receive_now`."""
+        self.sock.settimeout(0)
+        try:
+            return self.sock.recv(size)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        finally:
+            self._limit()
 
     def is_readable(self) -> bool:
         """See :meth:`Connection.is_readable`."""

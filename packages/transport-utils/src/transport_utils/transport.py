@@ -6,25 +6,34 @@ What clients build on. The policy is in :mod:`transport_utils.call` and below, t
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 from transport_utils.auth import Auth
-from transport_utils.backends import HttpBackend, make_backend
-from transport_utils.call import UNSET, Call, Settings, Unset
-from transport_utils.deadline import Timeout
+from transport_utils.backends import HttpBackend, make_backend, watch_pools
+from transport_utils.batch import run_batch
+from transport_utils.call import Call
+from transport_utils.compression import Compression, DecodeLimits, Encoding
+from transport_utils.discovery import Discovery
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import TransportClosed
+from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
-from transport_utils.messages import Body, Response
+from transport_utils.hooks import Hooks
+from transport_utils.messages import Body, Request, Response, ResponseMeta
 from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
 from transport_utils.selectors import Selector
+from transport_utils.serializers import SerializerRegistry
+from transport_utils.settings import UNSET, Settings, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["Transport"]
+
+_log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -33,17 +42,25 @@ class Transport:
     Args:
         endpoints: Nodes, as URLs or :class:`~transport_utils.endpoint.Endpoint`; one or several.
         backend: Name or object, see :mod:`transport_utils.backends`.
-        retry: A policy, a number of retries, or ``None`` for none.
+        retry: A policy, a number of retries, or ``None`` for none (not even after a stale connection).
         health: When nodes are left alone; ``None`` for the defaults.
         selector: How a node is chosen, see :mod:`transport_utils.selectors`; ``None`` for round robin.
         randomize: Whether to shuffle the nodes once.
         timeout: Limits of calls that bring none; a number is the total, ``None`` no limit. Not given: the first
             endpoint's.
         headers: Sent with every request, unless an endpoint or a call says otherwise.
-        auth: ``(user, password)``, ``"user:password"`` or an object of :mod:`transport_utils.auth`.
+        auth: ``(user, password)``, ``"user:password"`` or an object of :mod:`transport_utils.auth`; asked for each
+            attempt, unless the call brings an ``authorization`` header.
+        compression: Of request bodies, see :class:`~transport_utils.compression.Compression`; ``True`` for gzip.
+        accept_encoding: Whether to ask for compressed responses; ``None`` for when requests are compressed.
+        decode: Limits of decompressing responses; ``True`` for the defaults, ``False`` leaves bodies as they come.
+        serializers: Of :meth:`perform_request`; ``None`` for the usual ones.
+        hooks: One or more :class:`~transport_utils.hooks.Hooks`.
+        discovery: How to keep the nodes up to date; ``None`` for the nodes given.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
+        DiscoveryError: ``discovery.on_start`` is set and no node told the nodes.
     """
 
     def __init__(
@@ -55,9 +72,15 @@ class Transport:
         health: HealthPolicy | None = None,
         selector: str | Selector | None = None,
         randomize: bool = True,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None = UNSET,
+        timeout: TimeoutLike | Unset = UNSET,
         headers: Mapping[str, str] | None = None,
         auth: Auth | tuple[str, str] | str | None = None,
+        compression: Compression | Encoding | bool | None = None,
+        accept_encoding: bool | None = None,
+        decode: DecodeLimits | bool = True,
+        serializers: SerializerRegistry | None = None,
+        hooks: Hooks | Iterable[Hooks] | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
         self._settings = Settings(
             endpoints,
@@ -68,9 +91,23 @@ class Transport:
             timeout=timeout,
             headers=headers,
             auth=auth,
+            compression=compression,
+            accept_encoding=accept_encoding,
+            decode=decode,
+            serializers=serializers,
+            hooks=hooks,
+            discovery=discovery,
         )
         self._backend = make_backend(backend)
+        watch_pools(self._backend, self._settings.hooks)
+        self._discovery = discovery
         self._closing = threading.Event()
+        if discovery is not None and discovery.on_start:
+            try:
+                self._discover()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def nodes(self) -> NodePool:
@@ -82,6 +119,11 @@ class Transport:
         """The backend in use."""
         return self._backend
 
+    @property
+    def serializers(self) -> SerializerRegistry:
+        """The serializers of :meth:`perform_request`."""
+        return self._settings.serializers
+
     def request(
         self,
         method: str,
@@ -90,7 +132,7 @@ class Transport:
         params: Params | None = None,
         headers: Mapping[str, str | None] | None = None,
         body: Body = None,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None = UNSET,
+        timeout: TimeoutLike | Unset = UNSET,
         retry: RetryPolicy | int | Unset | None = UNSET,
         idempotent: bool | None = None,
         stream: bool = False,
@@ -115,14 +157,76 @@ class Transport:
         Raises:
             TransportError: No response; the subclass says why, see :mod:`transport_utils.errors`.
         """
-        call = self._settings.start(
-            method, target, params, headers, body, timeout, retry, idempotent, stream, context
+        return self._run(
+            self._settings.start(
+                method, target, params, headers, body, timeout, retry, idempotent, stream, context
+            )
         )
+
+    def perform_request(
+        self,
+        method: str,
+        target: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        body: Any = None,
+        timeout: TimeoutLike | Unset = UNSET,
+        retry: RetryPolicy | int | Unset | None = UNSET,
+        idempotent: bool | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> tuple[ResponseMeta, Any]:
+        """Send a request with a serialized body and return ``(meta, body)``, the body decoded by its content type.
+
+        A failure status is returned like any other; its body stays bytes if it does not decode, with the reason in
+        ``meta.decode_error``. Without a body, and for HEAD, the decoded body is ``None``; of an unknown content type it
+        is the bytes.
+
+        Args:
+            method: See :meth:`request`, like all others.
+            target: As there.
+            params: As there.
+            headers: As there; ``content-type`` chooses the serializer of ``body``, JSON without one.
+            body: An object that the serializer takes; bytes are sent as they are.
+            timeout: As there.
+            retry: As there.
+            idempotent: As there.
+            context: As there.
+
+        Raises:
+            SerializationError: The body cannot be encoded, or that of a 2xx response not be decoded; in the latter case
+                ``meta`` and ``body`` hold the response.
+            TransportError: As :meth:`request`.
+        """
+        data, headers = self._settings.encode(body, headers)
+        call = self._settings.start(
+            method, target, params, headers, data, timeout, retry, idempotent, False, context
+        )
+        return self._settings.decoded(call, self._run(call))
+
+    def batch(
+        self,
+        requests: Iterable[Request],
+        *,
+        connections: int = 8,
+        stop_on_error: bool = False,
+    ) -> list[Response | TransportError]:
+        """Send many requests over several connections on this thread; see :func:`transport_utils.batch.run_batch`."""
+        return run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
+
+    def start_call(self, request: Request) -> Call:
+        """Return the state of a call for :func:`transport_utils.batch.run_batch`."""
+        return self._settings.restart(request)
+
+    def run_call(self, call: Call) -> Response:
+        """Make the attempts of a call; for :func:`transport_utils.batch.run_batch`."""
         return self._run(call)
 
     def _run(self, call: Call) -> Response:
         send = self._backend.request
         while True:
+            if self._discovery is not None:
+                self._discover()
             node = call.pick()
             try:
                 response = send(node.endpoint, call.request, call.deadline)
@@ -135,8 +239,39 @@ class Transport:
             if pause_s is None:
                 result: Response = call.response
                 return result
-            if self._closing.wait(pause_s):
-                raise TransportClosed("the transport was closed during a pause between attempts")
+            self.pause(pause_s)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the transport is closed before or meanwhile.
+
+        Raises:
+            TransportClosed: It is.
+        """
+        if self._closing.wait(seconds):
+            raise TransportClosed("the transport was closed during a pause between attempts")
+
+    def _discover(self) -> None:
+        """Ask for the nodes if it is time to."""
+        schedule = self._settings.discovery
+        assert schedule is not None
+        assert self._discovery is not None
+        reason = schedule.begin(time.monotonic())
+        if reason is None:
+            return
+        succeeded = False
+        try:
+            found: Any = self._discovery.discover(self, reason)
+            gone = self.nodes.replace_all(found)
+            succeeded = True
+        except Exception as cause:
+            if reason == "start":
+                raise DiscoveryError(f"the nodes could not be found out: {cause}") from cause
+            _log.warning("the nodes could not be found out (%s): %s", reason, cause)
+            return
+        finally:
+            schedule.end(time.monotonic(), succeeded=succeeded)
+        for node in gone:
+            self._backend.forget(node.endpoint)
 
     def close(self, drain_s: float = 0.0) -> None:
         """Close all connections; idempotent. Calls that wait or pause end with :class:`TransportClosed`.

@@ -15,6 +15,7 @@ import math
 import os
 import ssl
 import time
+from collections.abc import Callable
 
 from transport_utils.aio.connection import AsyncConnection
 from transport_utils.deadline import Deadline, Timeout
@@ -27,6 +28,7 @@ from transport_utils.errors import (
     TotalTimeout,
     TransportClosed,
 )
+from transport_utils.hooks import PoolEvent
 
 __all__ = ["AsyncConnectionPool"]
 
@@ -37,10 +39,17 @@ class AsyncConnectionPool:
     Args:
         endpoint: Gives ``max_connections`` (a hard limit), ``max_idle_s`` and ``max_age_s``.
         loop: The running loop.
+        on_event: Told what happens to connections; ``None`` for nobody.
     """
 
-    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        loop: asyncio.AbstractEventLoop,
+        on_event: Callable[[Endpoint, PoolEvent], object] | None = None,
+    ) -> None:
         self.endpoint = endpoint
+        self._on_event = on_event
         self.base_url = endpoint.base_url
         self.loop = loop
         self.closed = False
@@ -78,8 +87,10 @@ class AsyncConnectionPool:
                 and now - connection.idle_since < self._max_idle_s
                 and now - connection.opened_at < self._max_age_s
             ):
+                if self._on_event is not None:
+                    self._on_event(self.endpoint, PoolEvent.REUSED)
                 return connection
-            self.discard(connection)
+            self._expire(connection)
         return None
 
     async def lease(self, timeout: Timeout, deadline: Deadline, now: float) -> AsyncConnection:
@@ -108,6 +119,8 @@ class AsyncConnectionPool:
         self, timeout: Timeout, deadline: Deadline, now: float
     ) -> AsyncConnection | None:
         """Wait for a connection, or for the right to open one (``None``)."""
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.EXHAUSTED)
         waiter: asyncio.Future[AsyncConnection | None] = self.loop.create_future()
         self._waiters.append(waiter)
         limit_s = deadline.bound(timeout.pool, now)
@@ -180,6 +193,8 @@ class AsyncConnectionPool:
             self._reserved -= 1
             raise self._closed_error()
         self._open.add(connection)
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.OPENED)
         return connection
 
     async def _open_transport(self) -> AsyncConnection:
@@ -225,16 +240,28 @@ class AsyncConnectionPool:
             self.discard(connection)
             return
         connection.idle_since = now = time.monotonic()
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.RETURNED)
         if self._waiters:
             self._pass_on(connection)
             return
         idle = self._idle
         idle.append(connection)
         if len(idle) > 1 and now - idle[0].idle_since > self._max_idle_s:
-            self.discard(idle.popleft())
+            self._expire(idle.popleft())
 
     def discard(self, connection: AsyncConnection) -> None:
         """Close a leased connection and make room for another."""
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.CLOSED)
+        self._drop(connection)
+
+    def _expire(self, connection: AsyncConnection) -> None:
+        if self._on_event is not None:
+            self._on_event(self.endpoint, PoolEvent.EXPIRED)
+        self._drop(connection)
+
+    def _drop(self, connection: AsyncConnection) -> None:
         connection.abort()
         if connection in self._open:
             self._open.remove(connection)
@@ -270,7 +297,7 @@ class AsyncConnectionPool:
             if not waiter.done():
                 waiter.set_exception(self._closed_error())
         while self._idle:
-            self.discard(self._idle.pop())
+            self._expire(self._idle.pop())
 
     def abandon(self) -> None:
         """Drop the connections of a loop that is gone, or of a parent process, without a word on the wire."""

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 from transport_utils.aio.backends import make_async_backend
+from transport_utils.aio.batch import run_batch
 from transport_utils.auth import Auth
-from transport_utils.backends import AsyncHttpBackend
-from transport_utils.call import UNSET, Call, Settings, Unset
-from transport_utils.deadline import Timeout
+from transport_utils.backends import AsyncHttpBackend, watch_pools
+from transport_utils.call import Call
+from transport_utils.compression import Compression, DecodeLimits, Encoding
+from transport_utils.discovery import Discovery
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import TransportClosed
+from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
-from transport_utils.messages import AsyncResponse, Body
+from transport_utils.hooks import Hooks
+from transport_utils.messages import AsyncResponse, Body, Request, ResponseMeta
 from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
 from transport_utils.selectors import Selector
+from transport_utils.serializers import SerializerRegistry
+from transport_utils.settings import UNSET, Settings, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["AsyncTransport"]
+
+_log = logging.getLogger(__name__)
 
 
 class AsyncTransport:
     """A client of one service with one or more nodes, for asyncio.
 
-    Options as :class:`transport_utils.transport.Transport`. Many tasks may use it at once; it belongs to one running
-    event loop at a time. Cancelling a call closes its connection and takes nothing from the pool.
+    Many tasks may use it at once; it belongs to one running event loop at a time. Cancelling a call closes its
+    connection and takes nothing from the pool.
 
     Args:
-        endpoints: See :class:`~transport_utils.transport.Transport`.
+        endpoints: See :class:`transport_utils.transport.Transport`, like all others.
         backend: ``"native"`` or an object.
         retry: As there.
         health: As there.
@@ -40,6 +49,12 @@ class AsyncTransport:
         timeout: As there.
         headers: As there.
         auth: As there.
+        compression: As there.
+        accept_encoding: As there.
+        decode: As there.
+        serializers: As there.
+        hooks: As there.
+        discovery: As there, with a coroutine function; with ``on_start`` the first call asks.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
@@ -54,9 +69,15 @@ class AsyncTransport:
         health: HealthPolicy | None = None,
         selector: str | Selector | None = None,
         randomize: bool = True,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None = UNSET,
+        timeout: TimeoutLike | Unset = UNSET,
         headers: Mapping[str, str] | None = None,
         auth: Auth | tuple[str, str] | str | None = None,
+        compression: Compression | Encoding | bool | None = None,
+        accept_encoding: bool | None = None,
+        decode: DecodeLimits | bool = True,
+        serializers: SerializerRegistry | None = None,
+        hooks: Hooks | Iterable[Hooks] | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
         self._settings = Settings(
             endpoints,
@@ -67,8 +88,16 @@ class AsyncTransport:
             timeout=timeout,
             headers=headers,
             auth=auth,
+            compression=compression,
+            accept_encoding=accept_encoding,
+            decode=decode,
+            serializers=serializers,
+            hooks=hooks,
+            discovery=discovery,
         )
         self._backend = make_async_backend(backend)
+        watch_pools(self._backend, self._settings.hooks)
+        self._discovery = discovery
         self._closed = False
         self._pauses: set[asyncio.Future[None]] = set()
 
@@ -82,6 +111,11 @@ class AsyncTransport:
         """The backend in use."""
         return self._backend
 
+    @property
+    def serializers(self) -> SerializerRegistry:
+        """The serializers of :meth:`perform_request`."""
+        return self._settings.serializers
+
     async def request(
         self,
         method: str,
@@ -90,21 +124,68 @@ class AsyncTransport:
         params: Params | None = None,
         headers: Mapping[str, str | None] | None = None,
         body: Body = None,
-        timeout: Timeout | float | tuple[float | None, float | None] | Unset | None = UNSET,
+        timeout: TimeoutLike | Unset = UNSET,
         retry: RetryPolicy | int | Unset | None = UNSET,
         idempotent: bool | None = None,
         stream: bool = False,
         context: Mapping[str, Any] | None = None,
     ) -> AsyncResponse:
-        """Send a request and return the response; see :meth:`transport_utils.transport.Transport.request`."""
-        call = self._settings.start(
-            method, target, params, headers, body, timeout, retry, idempotent, stream, context
+        """Send a request and return the response, whatever its status.
+
+        See :meth:`transport_utils.transport.Transport.request`; a body may also be an asynchronous iterable.
+        """
+        return await self._run(
+            self._settings.start(
+                method, target, params, headers, body, timeout, retry, idempotent, stream, context
+            )
         )
+
+    async def perform_request(
+        self,
+        method: str,
+        target: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        body: Any = None,
+        timeout: TimeoutLike | Unset = UNSET,
+        retry: RetryPolicy | int | Unset | None = UNSET,
+        idempotent: bool | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> tuple[ResponseMeta, Any]:
+        """Send a request with a serialized body and return ``(meta, body)``.
+
+        See :meth:`transport_utils.transport.Transport.perform_request`.
+        """
+        data, headers = self._settings.encode(body, headers)
+        call = self._settings.start(
+            method, target, params, headers, data, timeout, retry, idempotent, False, context
+        )
+        return self._settings.decoded(call, await self._run(call))
+
+    async def batch(
+        self,
+        requests: Iterable[Request],
+        *,
+        connections: int = 8,
+        stop_on_error: bool = False,
+    ) -> list[AsyncResponse | TransportError]:
+        """Send many requests over several connections at once; see :func:`transport_utils.aio.batch.run_batch`."""
+        return await run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
+
+    def start_call(self, request: Request) -> Call:
+        """Return the state of a call for :func:`transport_utils.aio.batch.run_batch`."""
+        return self._settings.restart(request)
+
+    async def run_call(self, call: Call) -> AsyncResponse:
+        """Make the attempts of a call; for :func:`transport_utils.aio.batch.run_batch`."""
         return await self._run(call)
 
     async def _run(self, call: Call) -> AsyncResponse:
         send = self._backend.request
         while True:
+            if self._discovery is not None:
+                await self._discover()
             node = call.pick()
             try:
                 response = await send(node.endpoint, call.request, call.deadline)
@@ -117,10 +198,14 @@ class AsyncTransport:
             if pause_s is None:
                 result: AsyncResponse = call.response
                 return result
-            await self._pause(pause_s)
+            await self.pause(pause_s)
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, unless the transport is closed meanwhile."""
+    async def pause(self, seconds: float) -> None:
+        """Sleep, unless the transport is closed before or meanwhile.
+
+        Raises:
+            TransportClosed: It is.
+        """
         if not self._closed:
             loop = asyncio.get_running_loop()
             pause = loop.create_future()
@@ -133,6 +218,29 @@ class AsyncTransport:
                 self._pauses.discard(pause)
         if self._closed:
             raise TransportClosed("the transport was closed during a pause between attempts")
+
+    async def _discover(self) -> None:
+        """Ask for the nodes if it is time to."""
+        schedule = self._settings.discovery
+        assert schedule is not None
+        assert self._discovery is not None
+        reason = schedule.begin(time.monotonic())
+        if reason is None:
+            return
+        succeeded = False
+        try:
+            answer: Any = self._discovery.discover(self, reason)
+            gone = self.nodes.replace_all(await answer)
+            succeeded = True
+        except Exception as cause:
+            if reason == "start":
+                raise DiscoveryError(f"the nodes could not be found out: {cause}") from cause
+            _log.warning("the nodes could not be found out (%s): %s", reason, cause)
+            return
+        finally:
+            schedule.end(time.monotonic(), succeeded=succeeded)
+        for node in gone:
+            self._backend.forget(node.endpoint)
 
     async def aclose(self, drain_s: float = 0.0) -> None:
         """Close all connections; idempotent. See :meth:`transport_utils.transport.Transport.close`."""

@@ -12,9 +12,10 @@ from typing import Protocol
 from transport_utils.deadline import Deadline
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import ConfigurationError
+from transport_utils.hooks import Hooks
 from transport_utils.messages import AsyncResponse, Request, Response
 
-__all__ = ["AsyncHttpBackend", "HttpBackend", "make_backend"]
+__all__ = ["AsyncHttpBackend", "HttpBackend", "make_backend", "watch_pools"]
 
 _CLASSES = {
     "httpx": ("httpx", "HttpxBackend"),
@@ -89,3 +90,9 @@ def make_backend(backend: str | HttpBackend) -> HttpBackend:
     make = getattr(module, class_name)
     made: HttpBackend = make(backend) if module_name == "httpx" else make()
     return made
+
+
+def watch_pools(backend: HttpBackend | AsyncHttpBackend, hooks: Hooks | None) -> None:
+    """Let a backend that can (the native ones) report what happens to its connections."""
+    if hooks is not None and hooks.on_pool is not None and hasattr(backend, "on_pool"):
+        backend.on_pool = hooks.on_pool

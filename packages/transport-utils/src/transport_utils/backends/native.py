@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import NoReturn, TypeAlias
+from collections.abc import Callable
+from typing import NoReturn, TypeAlias, overload
 
 from transport_utils import errors
 from transport_utils.backends.conversation import JOIN_BYTES, RECEIVE_BYTES, Conversation, limit
@@ -28,6 +29,7 @@ from transport_utils.h1 import (
     HeadTemplate,
     parse_head,
 )
+from transport_utils.hooks import PoolEvent
 from transport_utils.messages import Request, Response
 from transport_utils.pool import ConnectionPool
 from transport_utils.sockets import Connection
@@ -42,7 +44,11 @@ Begun: TypeAlias = "tuple[Connection, bytes, int, float]"
 
 
 class NativeBackend:
-    """Sends requests through sockets of its own; see :class:`transport_utils.backends.HttpBackend`."""
+    """Sends requests through sockets of its own; see :class:`transport_utils.backends.HttpBackend`.
+
+    Attributes:
+        on_pool: Told what happens to connections of pools opened from then on; see :mod:`transport_utils.hooks`.
+    """
 
     name = "native"
 
@@ -51,6 +57,7 @@ class NativeBackend:
         self._pools: dict[Endpoint, ConnectionPool] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self.on_pool: Callable[[Endpoint, PoolEvent], object] | None = None
 
     def channel(self, endpoint: Endpoint) -> Channel:
         """Return what serves this endpoint object: its connection pool and encoded headers.
@@ -70,7 +77,7 @@ class NativeBackend:
             if pool is None or not same_connections(pool.endpoint, endpoint):
                 if pool is not None:
                     pool.close()
-                pool = self._pools[endpoint] = ConnectionPool(endpoint)
+                pool = self._pools[endpoint] = ConnectionPool(endpoint, self.on_pool)
             channel = Channel(endpoint, pool)
             # Keyed by identity, which is cheap; bounded, for callers that make an endpoint for every call.
             if len(self._channels) >= _CHANNELS_MAX:
@@ -165,17 +172,39 @@ class Channel:
         """
         return self.end(self.begin(payload, timeout, deadline), method, timeout, deadline)
 
-    def begin(self, payload: bytes, timeout: Timeout, deadline: Deadline) -> Begun:
+    @overload
+    def begin(self, payload: bytes, timeout: Timeout, deadline: Deadline) -> Begun: ...
+
+    @overload
+    def begin(
+        self, payload: bytes, timeout: Timeout, deadline: Deadline, *, wait: bool
+    ) -> Begun | None: ...
+
+    def begin(
+        self, payload: bytes, timeout: Timeout, deadline: Deadline, *, wait: bool = True
+    ) -> Begun | None:
         """Send the bytes of one whole request; the first half of :meth:`exchange`.
 
+        Args:
+            payload: See :meth:`exchange`.
+            timeout: As there.
+            deadline: As there.
+            wait: Whether to wait for a connection when all are busy.
+
         Returns:
-            What :meth:`end` or :meth:`abandon` must be called with, once, in any order among those begun.
+            What :meth:`end` or :meth:`abandon` must be called with, once, in any order among those begun; ``None`` when
+            all connections are busy and ``wait`` is false.
 
         Raises:
             TransportError: As :meth:`exchange`.
         """
         now = time.monotonic()
-        connection = self.pool.lease(timeout, deadline, now)
+        pool = self.pool
+        connection = pool.take_idle(now)
+        if connection is None:
+            if not wait and pool.is_full:
+                return None
+            connection = pool.lease(timeout, deadline, now)
         sent = 0
         try:
             if (
@@ -194,15 +223,23 @@ class Channel:
         return connection, payload, sent, now
 
     def end(
-        self, begun: Begun, method: str, timeout: Timeout, deadline: Deadline
+        self,
+        begun: Begun,
+        method: str,
+        timeout: Timeout,
+        deadline: Deadline,
+        data: bytes | None = None,
     ) -> tuple[Head, bytes, bool]:
-        """Wait for the response to a request that was begun; the second half of :meth:`exchange`."""
+        """Wait for the response to a request that was begun; the second half of :meth:`exchange`.
+
+        ``data`` is what was received of it already, if anything.
+        """
         connection, payload, sent, now = begun
-        data = b""
         ticked = sent < len(payload)
         try:
-            if not ticked:
+            if data is None and not ticked:
                 data = connection.recv(RECEIVE_BYTES)
+            if data:
                 end = data.find(b"\r\n\r\n") + 4
                 if end > 4:
                     head = parse_head(data[:end], method)
@@ -222,7 +259,7 @@ class Channel:
         except BaseException as error:
             self.fail(error, connection, payload, sent, bool(data))
         talk = Conversation(self, connection, method, timeout, deadline, now)
-        return talk.finish(payload, sent, data, ticked)
+        return talk.finish(payload, sent, data or b"", ticked)
 
     def abandon(self, begun: Begun) -> None:
         """Close the connection of a request that was begun and whose response nobody wants."""

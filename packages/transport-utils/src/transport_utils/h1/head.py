@@ -79,8 +79,10 @@ _USUAL_HEAD = re.compile(
         + r"\r\n"
     ).encode()
 ).fullmatch
-_USUAL_BYTES = 1024
+_SHORT_BYTES = 1024
 _BODILESS = frozenset((b"204", b"304"))
+_RECENT: dict[bytes, tuple[int, int, int, bool, bool]] = {}
+_RECENT_MAX = 64
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -92,18 +94,26 @@ class Head:
         minor: HTTP minor version, 0 or 1.
         length: Bytes of body, or :data:`CHUNKED`, or :data:`UNTIL_CLOSE`.
         keep_alive: Whether the connection may serve another request once the body has been read.
+        is_encoded: Whether the body has a content coding.
         block: The bytes of the head, closing blank line included.
     """
 
-    __slots__ = ("_headers", "block", "keep_alive", "length", "minor", "status")
+    __slots__ = ("_headers", "block", "is_encoded", "keep_alive", "length", "minor", "status")
 
     def __init__(
-        self, status: int, minor: int, length: int, keep_alive: bool, block: bytes
+        self,
+        status: int,
+        minor: int,
+        length: int,
+        keep_alive: bool,
+        is_encoded: bool,
+        block: bytes,
     ) -> None:
         self.status = status
         self.minor = minor
         self.length = length
         self.keep_alive = keep_alive
+        self.is_encoded = is_encoded
         self.block = block
         self._headers: Headers | None = None
 
@@ -158,13 +168,17 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
         BadResponse: The head is not valid HTTP/1.x, or its framing is ambiguous.
         HeaderTooLarge: Too many fields.
     """
-    if limits is LIMITS and len(block) <= _USUAL_BYTES:  # too short for too many fields
+    if limits is LIMITS and len(block) <= _SHORT_BYTES:  # too short for too many fields
+        # Servers repeat themselves: within a second most heads of small answers are equal to the last byte.
+        known = _RECENT.get(block)
+        if known is not None and method != "HEAD":
+            return Head(*known, block)
         usual = _USUAL_HEAD(block)
         if usual is not None:
             status, length = usual.groups()
             if method == "HEAD" or status in _BODILESS:
-                return Head(int(status), 1, 0, True, block)
-            return Head(int(status), 1, int(length), True, block)
+                return Head(int(status), 1, 0, True, False, block)
+            return _remember(Head(int(status), 1, int(length), True, False, block))
     if _llhttp is None:
         return parse_head_pure(block, method, limits)
     sink = _Sink()
@@ -176,7 +190,17 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
         raise BadResponse(f"malformed response head: {excerpt(block)}")
     if _CONTROL.search(block) is not None:
         raise BadResponse(f"control character in the response head: {excerpt(block)}")
-    return _judge(block, method, limits)
+    head = _judge(block, method, limits)
+    if method != "HEAD" and len(block) <= _SHORT_BYTES and limits is LIMITS:
+        _remember(head)
+    return head
+
+
+def _remember(head: Head) -> Head:
+    if len(_RECENT) >= _RECENT_MAX:
+        _RECENT.clear()
+    _RECENT[head.block] = (head.status, head.minor, head.length, head.keep_alive, head.is_encoded)
+    return head
 
 
 def parse_head_pure(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
@@ -233,7 +257,8 @@ def _judge(block: bytes, method: str, limits: Limits) -> Head:
         length = 0
     elif length == UNTIL_CLOSE:
         keep_alive = False
-    return Head(status, minor, length, keep_alive, block)
+    is_encoded = lower.find(b"\r\ncontent-encoding:") >= 0
+    return Head(status, minor, length, keep_alive, is_encoded, block)
 
 
 def _keeps_alive(lower: bytes, minor: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 from transport_utils import errors
@@ -20,6 +21,7 @@ from transport_utils.deadline import Deadline, Timeout
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import SentState, TransportError
 from transport_utils.h1 import CHUNKED, Head, HeadTemplate, chunk
+from transport_utils.hooks import PoolEvent
 from transport_utils.messages import AsyncResponse, Request
 
 __all__ = ["AsyncChannel", "AsyncNativeBackend"]
@@ -29,7 +31,11 @@ _DRAIN_BYTES = 65536
 
 
 class AsyncNativeBackend:
-    """Sends requests through connections of its own; see :class:`transport_utils.backends.AsyncHttpBackend`."""
+    """Sends requests through connections of its own; see :class:`transport_utils.backends.AsyncHttpBackend`.
+
+    Attributes:
+        on_pool: Told what happens to connections of pools opened from then on; see :mod:`transport_utils.hooks`.
+    """
 
     name = "native"
 
@@ -37,6 +43,7 @@ class AsyncNativeBackend:
         self._channels: dict[int, AsyncChannel] = {}
         self._pools: dict[Endpoint, AsyncConnectionPool] = {}
         self._closed = False
+        self.on_pool: Callable[[Endpoint, PoolEvent], object] | None = None
 
     def channel(self, endpoint: Endpoint) -> AsyncChannel:
         """Return what serves this endpoint object in the running loop.
@@ -63,7 +70,7 @@ class AsyncNativeBackend:
             self._leave_loop()
             pool = None
         if pool is None or not same_connections(pool.endpoint, endpoint):
-            pool = self._pools[endpoint] = AsyncConnectionPool(endpoint, loop)
+            pool = self._pools[endpoint] = AsyncConnectionPool(endpoint, loop, self.on_pool)
         if len(self._channels) >= _CHANNELS_MAX:
             self._channels.clear()
         channel = self._channels[id(endpoint)] = AsyncChannel(endpoint, pool)

@@ -1,0 +1,247 @@
+"""Many requests over several connections on one thread: results in order, an error per request.
+
+Called by :meth:`transport_utils.transport.Transport.batch`. Threads would cost two to three times as much per request,
+since they hand the interpreter's lock back and forth; here one thread sends on up to N connections and takes the
+responses as they come. Retries, health and deadlines are those of single calls.
+"""
+
+from __future__ import annotations
+
+import collections
+import heapq
+import math
+import select
+import time
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeAlias
+
+from transport_utils.backends import HttpBackend
+from transport_utils.backends.native import Begun, Channel, NativeBackend
+from transport_utils.call import Call
+from transport_utils.errors import ConfigurationError, TransportClosed, TransportError
+from transport_utils.messages import Request, Response
+
+__all__ = ["Sender", "run_batch"]
+
+
+class Sender(Protocol):
+    """What a batch needs of the transport."""
+
+    @property
+    def backend(self) -> HttpBackend:
+        """The backend in use."""
+
+    def start_call(self, request: Request) -> Call:
+        """Return the state of a call."""
+
+    def run_call(self, call: Call) -> Response:
+        """Make the attempts of a call."""
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the transport is closed."""
+
+
+def run_batch(
+    transport: Sender,
+    requests: Iterable[Request],
+    *,
+    connections: int = 8,
+    stop_on_error: bool = False,
+) -> list[Response | TransportError]:
+    """Send all requests and return their results, in the order of the requests.
+
+    Args:
+        transport: Any; with the native backend requests overlap, with others they are sent one after another.
+        requests: What to send; consumed as connections become free. Those without a timeout of their own get the
+            transport's. Streamed bodies and responses are sent by themselves, in their turn.
+        connections: The most requests in flight, >= 1; an endpoint's ``max_connections`` holds besides.
+        stop_on_error: Whether to send nothing more after the first error; requests not sent then get
+            :class:`TransportClosed` as their result, those in flight are completed.
+
+    Returns:
+        For each request its response (of any status) or the error that ended it.
+
+    Raises:
+        ConfigurationError: ``connections`` is below 1.
+    """
+    if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
+        raise ConfigurationError(f"connections={connections!r}: expected a whole number >= 1")
+    return _Batch(transport, connections, stop_on_error).run(requests)
+
+
+_Flight: TypeAlias = tuple[int, Call, Channel, Begun]
+"""A request in flight: its index, its call, and where it was begun."""
+
+
+class _Batch:
+    def __init__(self, transport: Sender, connections: int, stop_on_error: bool) -> None:
+        self._transport = transport
+        self._most = connections
+        self._stop_on_error = stop_on_error
+        self._results: list[Any] = []
+        self._flights: collections.deque[_Flight] = collections.deque()
+        self._again: list[tuple[float, int, Call]] = []
+        self._stopped = False
+
+    def run(self, requests: Iterable[Request]) -> list[Response | TransportError]:
+        """Send all and return the results."""
+        waiting = iter(requests)
+        flights, most = self._flights, self._most
+        try:
+            while True:
+                while len(flights) < most:
+                    if self._again and self._resume():
+                        continue
+                    request = next(waiting, None)
+                    if request is None:
+                        break
+                    self._take(request)
+                if flights:
+                    self._collect()
+                elif self._again:
+                    self._sleep()
+                else:
+                    return self._results
+        except BaseException:
+            for _, _, channel, begun in flights:
+                channel.abandon(begun)
+            raise
+
+    def _take(self, request: Request) -> None:
+        index = len(self._results)
+        self._results.append(None)
+        if self._stopped:
+            self._results[index] = TransportClosed(
+                "not sent: the batch stops at its first error",
+                method=request.method,
+                target=request.target,
+            )
+            return
+        try:
+            call = self._transport.start_call(request)
+        except TransportError as error:
+            self._finish(index, error)
+            return
+        self._attempt(index, call)
+
+    def _attempt(self, index: int, call: Call) -> None:
+        """Send a call's request on a connection, or make the whole call here if it cannot be overlapped."""
+        backend = self._transport.backend
+        body = call.request.body
+        if (
+            not isinstance(backend, NativeBackend)
+            or call.request.stream
+            or not (body is None or type(body) is bytes)
+        ):
+            try:
+                self._finish(index, self._transport.run_call(call))
+            except TransportError as error:
+                self._finish(index, error)
+            return
+        try:
+            node = call.pick()
+        except TransportError as error:
+            self._finish(index, error)
+            return
+        flights = self._flights
+        try:
+            request = call.request
+            channel = backend.channel(node.endpoint)
+            if body is None:
+                payload = channel.template.encode(request.method, request.target, request.headers)
+            else:
+                payload = channel.template.encode(
+                    request.method, request.target, request.headers, len(body)
+                )
+                payload += body
+            # Never wait for a connection while ours are unread: they might be those we wait for.
+            while (
+                begun := channel.begin(payload, request.timeout, call.deadline, wait=not flights)
+            ) is None:
+                self._collect()
+        except BaseException as error:
+            self._failed(index, call, error)
+            return
+        flights.append((index, call, channel, begun))
+
+    def _collect(self) -> None:
+        """Complete the oldest request in flight, or if its response is not there yet, those that are ready."""
+        flights = self._flights
+        connection = flights[0][3][0]
+        data = connection.receive_now()
+        if data is not None:
+            self._complete(flights.popleft(), data)
+            return
+        by_number = {flight[3][0].sock.fileno(): flight for flight in flights}
+        poll = select.poll()
+        for number in by_number:
+            poll.register(number, select.POLLIN)
+        now = time.monotonic()
+        due = min(map(_due, flights))
+        wake = min(due, self._again[0][0]) if self._again else due
+        ready = poll.poll(None if wake == math.inf else max(0, math.ceil((wake - now) * 1000)))
+        for number, _ in ready:
+            flight = by_number[number]
+            flights.remove(flight)
+            self._complete(flight, flight[3][0].receive_now())
+        if not ready:
+            now = time.monotonic() + 0.001
+            for flight in [flight for flight in flights if _due(flight) <= now]:
+                flights.remove(flight)
+                # The exchange itself finds out which limit it was.
+                self._complete(flight, None)
+
+    def _complete(self, flight: _Flight, data: bytes | None) -> None:
+        index, call, channel, begun = flight
+        request = call.request
+        try:
+            head, content, reused = channel.end(
+                begun, request.method, request.timeout, call.deadline, data
+            )
+            pause_s = call.answered(Response(head, content, channel.base_url, reused))
+        except BaseException as error:
+            self._failed(index, call, error)
+            return
+        if pause_s is None:
+            self._results[index] = call.response
+        else:
+            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call))
+
+    def _failed(self, index: int, call: Call, error: BaseException) -> None:
+        try:
+            pause_s = call.failed(error)
+        except TransportError as final:
+            self._finish(index, final)
+            return
+        if pause_s is None:
+            self._finish(index, call.response)
+        else:
+            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call))
+
+    def _resume(self) -> bool:
+        """Send the call whose pause is over, if there is one."""
+        if self._again[0][0] > time.monotonic():
+            return False
+        _, index, call = heapq.heappop(self._again)
+        self._attempt(index, call)
+        return True
+
+    def _sleep(self) -> None:
+        try:
+            self._transport.pause(max(0.0, self._again[0][0] - time.monotonic()))
+        except TransportClosed as closed:
+            for _, index, _ in self._again:
+                self._finish(index, closed)
+            self._again.clear()
+
+    def _finish(self, index: int, result: Any) -> None:
+        self._results[index] = result
+        if self._stop_on_error and isinstance(result, TransportError):
+            self._stopped = True
+
+
+def _due(flight: _Flight) -> float:
+    """Return when a limit of the exchange is reached, monotonic seconds."""
+    _, call, _, begun = flight
+    limit_s = call.request.timeout.read
+    return call.deadline.at if limit_s is None else min(call.deadline.at, begun[3] + limit_s)
