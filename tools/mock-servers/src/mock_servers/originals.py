@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from mock_servers import environments
 
-__all__ = ["LOUDML", "V3IO", "Original", "interpreter"]
+__all__ = ["LOUDML", "RAMEN", "V3IO", "Original", "interpreter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ LOUDML = Original(
     forget=("pyyaml",),
 )
 """loudml-python 1.6.3; imported as ``loudml_py``. It pins a PyYAML that does not build and checks the pin at import."""
+
+RAMEN = Original(
+    "infi.ramen_client==1.40.post3", ("future", "requests", "schematics", "setuptools<81", "six")
+)
+"""infi.ramen_client 1.40.post3; needs pkg_resources."""
 
 
 V3IO = Original("v3io==0.7.2", ("aiohttp~=3.8", "orjson>=3.9.15,<4", "requests>=2.19.1"))
