@@ -1,6 +1,7 @@
 """Program run under infi.ramen_client 1.40: ``original_program.py WHAT CONFIG [COUNT]``; prints JSON.
 
-``push`` pushes COUNT messages ``{"by": "original", "i": N}``; ``drain`` sends what is in the queue; ``list`` shows the rows.
+``push`` pushes COUNT messages ``{"by": "original", "i": N}``; ``drain`` sends what is in the
+queue; ``list`` shows the rows.
 """
 
 import base64
@@ -20,7 +21,7 @@ def main(what, values, count=0):
     if what == "push":
         writer = QueueWriter(config)
         for number in range(int(count)):
-            reqid = None if number % 2 else "o-%d" % number
+            reqid = None if number % 2 else f"o-{number}"
             writer.push("m", "t", "v1", {"by": "original", "i": number}, reqid=reqid)
         return writer.queue_size()
     reader = QueueReader(config)

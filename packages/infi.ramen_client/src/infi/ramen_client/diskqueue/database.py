@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 from infi.ramen_client.diskqueue import salvage, schema
 from infi.ramen_client.diskqueue.files import QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.salvage import Report
 from infi.ramen_client.diskqueue.turn import Turn
 from infi.ramen_client.errors import QueueBusy, QueueError, QueueFull
 
@@ -105,13 +106,15 @@ class Database:
 
     def _open(self) -> sqlite3.Connection | None:
         files = self._files
-        if files.identity() is None:
+        if files.identity() is None or os.path.exists(files.salvaged):
             files.make_directory()
             with self._turn.taken():
-                if files.identity() is None:
-                    if os.path.exists(files.wal):
-                        kept = salvage.set_apart(files)
-                        self._on_event("damage", error="log without its database", kept=kept)
+                if salvage.finish(files):
+                    self._on_event("salvage finished")
+                elif files.identity() is None and os.path.exists(files.wal):
+                    report = salvage.salvage(files, busy_timeout_s=self._busy_timeout_s)
+                    self._report(report, "a log without its database")
+                elif files.identity() is None:
                     schema.create_database(files)
         identity = files.identity()
         connection = schema.connect(files.database, timeout_s=self._busy_timeout_s)
@@ -162,15 +165,19 @@ class Database:
                 report = salvage.salvage(self._files, busy_timeout_s=self._busy_timeout_s)
         except (sqlite3.Error, OSError) as error:
             raise translated(error, self._files, "salvage") from error
-        if report is not None:
-            logger.error(
-                "The queue %s is damaged (%s): %d messages saved, the damaged files are in %s",
-                self._files.database,
-                cause,
-                report.saved,
-                report.kept,
-            )
-            self._on_event("damage", error=str(cause), saved=report.saved, kept=report.kept)
+        self._report(report, str(cause))
+
+    def _report(self, report: Report | None, cause: str) -> None:
+        if report is None:
+            return
+        logger.error(
+            "The queue %s is damaged (%s): %d messages saved, the damaged files are in %s",
+            self._files.database,
+            cause,
+            report.saved,
+            report.kept,
+        )
+        self._on_event("damage", error=cause, saved=report.saved, kept=report.kept)
 
     def sync(self) -> None:
         """Make every commit made so far by this object durable.

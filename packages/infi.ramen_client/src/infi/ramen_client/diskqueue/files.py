@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DIRECTORY_MODE", "FILE_MODE", "QueueFiles", "sync_directory"]
+__all__ = ["DIRECTORY_MODE", "FILE_MODE", "QueueFiles", "sync_directory", "sync_file"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -34,6 +34,7 @@ class QueueFiles:
         database: The SQLite database.
         wal: Its write-ahead log; holds messages, never to be removed.
         shm: Its index of the log.
+        salvaged: A complete new database that is about to replace a damaged one.
         turn: Lock of the writers' turn and of set-up.
         reader: Lock of the active reader, holding the number of the message being sent.
         wake: FIFO through which writers wake the reader.
@@ -51,6 +52,7 @@ class QueueFiles:
         self.database = stem + ".db"
         self.wal = stem + ".db-wal"
         self.shm = stem + ".db-shm"
+        self.salvaged = stem + ".db.salvaged"
         self.turn = stem + ".lock"
         self.reader = stem + ".reader"
         self.wake = stem + ".wake"
@@ -114,6 +116,15 @@ class QueueFiles:
 def sync_directory(path: str) -> None:
     """Make the entries of a folder durable (a new or renamed file may otherwise vanish with the power)."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Make the content of a file durable."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

@@ -7,7 +7,7 @@ Source: the database file format, https://www.sqlite.org/fileformat2.html, secti
 
 from __future__ import annotations
 
-import contextlib
+import mmap
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -37,34 +37,58 @@ def rows(path: str) -> Iterator[tuple[Any, ...]]:
     Raises:
         OSError: The file cannot be read.
     """
-    table = _pages(path)
-    for page in table.values():
-        yield from _leaf(page, table)
+    with _Pages(path) as table:
+        for number in range(1, table.count + 1):
+            yield from _leaf(table.get(number), table)
 
 
-def _pages(path: str) -> dict[int, bytes]:
-    table: dict[int, bytes] = {}
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        number = 1
-        while len(page := file.read(PAGE)) == PAGE:
-            table[number] = page
-            number += 1
-    with contextlib.suppress(FileNotFoundError), open(path + "-wal", "rb") as file:
-        salts = file.read(_WAL_HEADER)[16:24]
-        pending: dict[int, bytes] = {}
-        while len(head := file.read(_FRAME_HEADER)) == _FRAME_HEADER:
-            page = file.read(PAGE)
-            if len(page) < PAGE or head[8:16] != salts:
+class _Pages:
+    """The newest copy of each page of a database and its log, mapped and not read as a whole."""
+
+    def __init__(self, path: str) -> None:
+        self._main = _mapped(path)
+        self._log = _mapped(path + "-wal")
+        self._newer: dict[int, int] = {}
+        self._read_log()
+        self.count = max(len(self._main) // PAGE, max(self._newer, default=0))
+
+    def _read_log(self) -> None:
+        log = self._log
+        salts = log[16:24]
+        pending: dict[int, int] = {}
+        for at in range(_WAL_HEADER, len(log) - PAGE - _FRAME_HEADER + 1, PAGE + _FRAME_HEADER):
+            if log[at + 8 : at + 16] != salts:
                 break
-            pending[int.from_bytes(head[:4], "big")] = page
-            if int.from_bytes(head[4:8], "big"):  # last frame of a commit
-                table.update(pending)
+            pending[int.from_bytes(log[at : at + 4], "big")] = at + _FRAME_HEADER
+            if int.from_bytes(log[at + 4 : at + 8], "big"):  # last frame of a commit
+                self._newer.update(pending)
                 pending.clear()
-    return table
+
+    def get(self, number: int) -> bytes:
+        if number in self._newer:
+            at = self._newer[number]
+            return bytes(self._log[at : at + PAGE])
+        return bytes(self._main[(number - 1) * PAGE : number * PAGE]) if number > 0 else b""
+
+    def __enter__(self) -> _Pages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for mapped in (self._main, self._log):
+            if isinstance(mapped, mmap.mmap):
+                mapped.close()
 
 
-def _leaf(page: bytes, table: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
-    if page[0] != LEAF:
+def _mapped(path: str) -> mmap.mmap | bytes:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return b""
+
+
+def _leaf(page: bytes, table: _Pages) -> Iterator[tuple[Any, ...]]:
+    if len(page) < PAGE or page[0] != LEAF:
         return
     cells = int.from_bytes(page[3:5], "big")
     for index in range(min(cells, PAGE // 2)):
@@ -77,7 +101,7 @@ def _leaf(page: bytes, table: dict[int, bytes]) -> Iterator[tuple[Any, ...]]:
             yield row
 
 
-def _row(page: bytes, offset: int, table: dict[int, bytes]) -> tuple[Any, ...] | None:
+def _row(page: bytes, offset: int, table: _Pages) -> tuple[Any, ...] | None:
     size, offset = _varint(page, offset)
     number, offset = _varint(page, offset)
     payload = _payload(page, offset, size, table)
@@ -100,8 +124,8 @@ def _row(page: bytes, offset: int, table: dict[int, bytes]) -> tuple[Any, ...] |
     return (number, stamp, category, data_type, data_version, reqid, data)
 
 
-def _payload(page: bytes, offset: int, size: int, table: dict[int, bytes]) -> bytes:
-    if not 0 < size <= len(table) * PAGE:
+def _payload(page: bytes, offset: int, size: int, table: _Pages) -> bytes:
+    if not 0 < size <= table.count * PAGE:
         raise _Broken
     local = size
     if size > PAGE - 35:
@@ -113,7 +137,7 @@ def _payload(page: bytes, offset: int, size: int, table: dict[int, bytes]) -> by
     following = int.from_bytes(page[offset + local : offset + local + 4], "big") if left else 0
     while left > 0:
         extra = table.get(following)
-        if extra is None:
+        if len(extra) < PAGE:
             raise _Broken
         parts.append(extra[4 : 4 + min(left, PAGE - 4)])
         left -= PAGE - 4

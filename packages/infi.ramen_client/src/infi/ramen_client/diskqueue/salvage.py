@@ -16,12 +16,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from infi.ramen_client.diskqueue import pages, schema
-from infi.ramen_client.diskqueue.files import DIRECTORY_MODE, QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.files import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    QueueFiles,
+    sync_directory,
+    sync_file,
+)
 
-__all__ = ["Report", "quick_check", "salvage", "set_apart"]
+__all__ = ["Report", "finish", "quick_check", "salvage", "set_apart"]
 
 _COLUMNS = "id, ts, category, data_type, data_version, reqid, data"
 _INSERT = f"INSERT OR IGNORE INTO queue ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_KEPT = ("", "-wal")
 _SUFFIXES = ("", "-wal", "-shm")
 
 
@@ -51,10 +58,10 @@ def quick_check(connection: sqlite3.Connection) -> None:
 
 
 def set_apart(files: QueueFiles) -> str:
-    """Move the database's files into a new folder of the quarantine and return it.
+    """Copy the database's files, durably, into a new folder of the quarantine and return it.
 
     Raises:
-        OSError: They cannot be moved.
+        OSError: They cannot be copied.
     """
     os.makedirs(files.quarantine, DIRECTORY_MODE, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -66,56 +73,75 @@ def set_apart(files: QueueFiles) -> str:
             break
         except FileExistsError:
             number += 1
-    # The log and its index go first: a database without them is read as it is, a log without its database never.
-    for suffix in reversed(_SUFFIXES):
+    for suffix in _KEPT:
         with contextlib.suppress(FileNotFoundError):
             source = files.database + suffix
-            os.rename(source, os.path.join(folder, os.path.basename(source)))
+            _copy(source, os.path.join(folder, os.path.basename(source)))
     sync_directory(folder)
     sync_directory(files.quarantine)
     sync_directory(files.directory)
     return folder
 
 
+def _copy(source: str, target: str) -> None:
+    shutil.copyfile(source, target)
+    os.chmod(target, FILE_MODE)
+    sync_file(target)
+
+
 def salvage(files: QueueFiles, *, busy_timeout_s: float) -> Report | None:
     """Replace a damaged database by a new one with its readable messages; call it in the writers' turn.
+
+    At any moment either the damaged database or the complete new one is what the next opening finds.
 
     Returns:
         What was done, ``None`` when another process has repaired it already.
 
     Raises:
-        OSError: The files cannot be moved or written.
+        OSError: The files cannot be copied or written.
         sqlite3.Error: The new database cannot be written.
     """
     if _is_sound(files, busy_timeout_s):
         return None
-    folder = os.path.join(files.quarantine, "")
-    if files.identity() is not None or os.path.exists(files.wal):
-        folder = set_apart(files)
-    schema.create_database(files)
-    saved = restore(files, folder, busy_timeout_s=busy_timeout_s)
+    folder = set_apart(files)
+    with schema.spare_database(files) as spare:
+        saved = _restore(spare, folder)
+        sync_file(spare)
+        os.rename(spare, files.salvaged)
+    sync_directory(files.directory)
+    finish(files)
     return Report(saved, folder)
 
 
-def restore(files: QueueFiles, folder: str, *, busy_timeout_s: float) -> int:
-    """Put the readable messages of a quarantined database back into the queue, those that are not there yet.
+def finish(files: QueueFiles) -> bool:
+    """Put a salvaged database in place, if there is one; call it in the writers' turn.
 
-    Args:
-        files: The queue.
-        folder: Folder made by :func:`set_apart`.
-        busy_timeout_s: How long to wait for other writers.
+    The old log must be gone for sure before the new database stands in its place, or it would be read into it.
 
     Returns:
-        How many messages were added.
+        Whether there was one.
 
     Raises:
-        sqlite3.Error: The queue cannot be written.
+        OSError: The files cannot be renamed.
     """
-    damaged = os.path.join(folder, os.path.basename(files.database))
-    connection = schema.connect(files.database, timeout_s=busy_timeout_s)
-    with contextlib.closing(connection):
+    if not os.path.exists(files.salvaged):
+        return False
+    for path in (files.wal, files.shm):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    sync_directory(files.directory)
+    os.rename(files.salvaged, files.database)
+    sync_directory(files.directory)
+    return True
+
+
+def _restore(path: str, folder: str) -> int:
+    """Put the readable messages of a quarantined database into a new one; return how many there were."""
+    (damaged,) = {
+        os.path.join(folder, name.removesuffix("-wal")) for name in os.listdir(folder)
+    } or {""}
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        before = connection.total_changes
         saved = 0
         for row in _readable(damaged):
             saved += connection.execute(_INSERT, row).rowcount
@@ -126,8 +152,6 @@ def restore(files: QueueFiles, folder: str, *, busy_timeout_s: float) -> int:
             )
         connection.execute("UPDATE ramen_counters SET salvaged = salvaged + ?", (saved,))
         connection.execute("COMMIT")
-        if connection.total_changes != before:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return saved
 
 
@@ -148,11 +172,9 @@ def _readable(damaged: str) -> Iterator[tuple[Any, ...]]:
     seen: set[int] = set()
     work = damaged + ".work"
     try:
-        for suffix in _SUFFIXES:
+        for suffix in _KEPT:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(damaged + suffix, work + suffix)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(work + "-shm")
         for row in _by_number(work):
             if row[0] not in seen:
                 seen.add(row[0])

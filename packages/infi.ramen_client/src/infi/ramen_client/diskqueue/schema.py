@@ -12,9 +12,10 @@ import os
 import re
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
-from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles, sync_directory, sync_file
 
 __all__ = [
     "COUNTERS",
@@ -24,6 +25,7 @@ __all__ = [
     "is_set_up",
     "recount",
     "set_up",
+    "spare_database",
 ]
 
 COUNTERS = (
@@ -109,11 +111,9 @@ def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def create_database(files: QueueFiles) -> None:
-    """Put a complete, empty database in place, if none is there; call it in the writers' turn.
-
-    It is built under another name and linked into place, so that nobody, 1.40 included, ever sees half of it, and
-    a kill leaves nothing but a spare file.
+@contextlib.contextmanager
+def spare_database(files: QueueFiles) -> Iterator[str]:
+    """Make a complete, empty database beside the real one, yield its path, and remove what is left of it.
 
     Raises:
         OSError: A file cannot be written.
@@ -128,18 +128,28 @@ def create_database(files: QueueFiles) -> None:
             _create_tables(connection)
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
-        fd = os.open(spare, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        with contextlib.suppress(FileExistsError):
-            os.link(spare, files.database)
-        sync_directory(files.directory)
+        yield spare
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(spare + suffix)
+
+
+def create_database(files: QueueFiles) -> None:
+    """Put a complete, empty database in place, if none is there; call it in the writers' turn.
+
+    It is built under another name and linked into place, so that nobody, 1.40 included, ever sees half of it, and
+    a kill leaves nothing but a spare file.
+
+    Raises:
+        OSError: A file cannot be written.
+        sqlite3.Error: The same, from SQLite.
+    """
+    with spare_database(files) as spare:
+        sync_file(spare)
+        with contextlib.suppress(FileExistsError):
+            os.link(spare, files.database)
+        sync_directory(files.directory)
 
 
 def is_set_up(connection: sqlite3.Connection) -> bool:
