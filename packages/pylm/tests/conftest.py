@@ -1,13 +1,85 @@
-"""Shared fixtures: free addresses, and nothing left behind."""
+"""Shared fixtures: free addresses, processes of examples, and nothing left behind."""
 
 import contextlib
+import os
+import pathlib
+import random
+import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 import zmq
 from zmq.utils.garbage import GarbageCollectorThread
+
+EXAMPLES = pathlib.Path(__file__).parent.parent / "docs" / "examples"
+PORT = re.compile(r"\b(55[5-8]\d|8888)\b")
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def tidy(text):
+    """Blank out what the page cannot know: times, ids, and the number of blanks."""
+    return [
+        re.sub(" +", " ", UUID.sub("UUID", TIME.sub("TIME", line))).rstrip()
+        for line in text.splitlines()
+    ]
+
+
+class Cluster:
+    """The processes of one example, on ports of their own."""
+
+    def __init__(self, name, folder):
+        self.folder = folder
+        self.processes = {}
+        self.output = {}
+        with contextlib.ExitStack() as stack:
+            ports = {}
+
+            def free(match):
+                if match[0] not in ports:
+                    probe = stack.enter_context(socket.socket())
+                    probe.bind(("127.0.0.1", 0))
+                    ports[match[0]] = str(probe.getsockname()[1])
+                return ports[match[0]]
+
+            for path in sorted((EXAMPLES / name).glob("*.py")):
+                (folder / path.name).write_text(PORT.sub(free, path.read_text("utf-8")), "utf-8")
+            self.port = lambda number: ports[str(number)]
+
+    def start(self, label, file, *args, python=sys.executable, **env):
+        out = self.folder / f"{label}.out"
+        with out.open("w") as stream:
+            self.processes[label] = subprocess.Popen(
+                [python, "-u", str(self.folder / file), *args],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONWARNINGS": "", **env},
+            )
+
+    def lines(self, label):
+        return tidy((self.folder / f"{label}.out").read_text("utf-8"))
+
+    def finish(self, label="client"):
+        status = self.processes[label].wait(30)
+        text = self.lines(label)
+        assert status == 0, text
+        return text
+
+    def stop(self):
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture
@@ -76,3 +148,32 @@ def client():
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def example(tmp_path):
+    """Make the processes of an example without starting them; all are stopped at the end."""
+    made = []
+
+    def make(name):
+        made.append(Cluster(name, tmp_path))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def cluster(example):
+    """Start the processes of an example in random order."""
+
+    def start(name, roles, env=None):
+        one = example(name)
+        order = [*roles, ("client", "client.py")]
+        random.shuffle(order)
+        for label, file, *args in order:
+            one.start(label, file, *args, **(env or {}))
+        return one
+
+    return start

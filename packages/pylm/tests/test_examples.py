@@ -1,100 +1,8 @@
 """Every example of the documentation runs as printed, whatever the order of starts."""
 
-import contextlib
-import pathlib
-import random
-import re
-import signal
-import socket
-import subprocess
-import sys
+import time
 
 import pytest
-
-EXAMPLES = pathlib.Path(__file__).parent.parent / "docs" / "examples"
-PORT = re.compile(r"\b(55[5-8]\d|8888)\b")
-TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def tidy(text):
-    """Blank out what the page cannot know: times, ids, and the number of blanks."""
-    return [
-        re.sub(" +", " ", UUID.sub("UUID", TIME.sub("TIME", line))).rstrip()
-        for line in text.splitlines()
-    ]
-
-
-class Cluster:
-    """The processes of one example, on ports of their own."""
-
-    def __init__(self, name, folder):
-        self.folder = folder
-        self.processes = {}
-        self.output = {}
-        with contextlib.ExitStack() as stack:
-            ports = {}
-
-            def free(match):
-                if match[0] not in ports:
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", 0))
-                    ports[match[0]] = str(probe.getsockname()[1])
-                return ports[match[0]]
-
-            for path in sorted((EXAMPLES / name).glob("*.py")):
-                (folder / path.name).write_text(PORT.sub(free, path.read_text("utf-8")), "utf-8")
-            self.port = lambda number: ports[str(number)]
-
-    def start(self, label, file, *args, **env):
-        import os
-
-        out = self.folder / f"{label}.out"
-        with out.open("w") as stream:
-            self.processes[label] = subprocess.Popen(
-                [sys.executable, "-u", str(self.folder / file), *args],
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONWARNINGS": "", **env},
-            )
-
-    def lines(self, label):
-        return tidy((self.folder / f"{label}.out").read_text("utf-8"))
-
-    def finish(self, label="client"):
-        status = self.processes[label].wait(30)
-        text = self.lines(label)
-        assert status == 0, text
-        return text
-
-    def stop(self):
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    made = []
-
-    def make(name, roles, env=None):
-        one = Cluster(name, tmp_path)
-        made.append(one)
-        order = [*roles, ("client", "client.py")]
-        random.shuffle(order)
-        for label, file, *args in order:
-            one.start(label, file, *args, **(env or {}))
-        return one
-
-    yield make
-    for one in made:
-        one.stop()
 
 
 def answers(lines):
@@ -267,36 +175,23 @@ def test_mux_worker_sends_several_answers(cluster):
     assert sum("first" in each for each in got) == 10
 
 
-def test_gateway_answers_http(tmp_path):
-    one = Cluster("gateway", tmp_path)
-    try:
-        one.start("worker", "worker.py", "worker1")
-        one.start("master", "microservice.py")
-        import time
-
-        for _ in range(100):
-            if any("HttpGateway' successfully started" in line for line in one.lines("master")):
-                break
-            time.sleep(0.1)
-        one.start("client", "client.py")
-        assert one.finish() == ["acknowledged"]
-    finally:
-        one.stop()
+def test_gateway_answers_http(example):
+    one = example("gateway")
+    one.start("worker", "worker.py", "worker1")
+    one.start("master", "microservice.py")
+    for _ in range(100):
+        if any("HttpGateway' successfully started" in line for line in one.lines("master")):
+            break
+        time.sleep(0.1)
+    one.start("client", "client.py")
+    assert one.finish() == ["acknowledged"]
 
 
-def test_applications_take_their_addresses_as_arguments(tmp_path):
-    one = Cluster("applications", tmp_path)
-    addresses = {}
-    with contextlib.ExitStack() as stack:
-        for flag in ("--pull", "--pub", "--wpull", "--wpush", "--db"):
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            addresses[flag] = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+def test_applications_take_their_addresses_as_arguments(example, address):
+    one = example("applications")
+    addresses = {flag: address() for flag in ("--pull", "--pub", "--wpull", "--wpush", "--db")}
     db = addresses["--db"]
-    try:
-        one.start("client", "client.py", "--server", "server", "--function", "foo", "--db", db)
-        one.start("worker", "worker.py", "--name", "worker1", "--db", db)
-        one.start("master", "master.py", "--name", "server", *sum(addresses.items(), ()))
-        assert answers(one.finish()) == ["b'worker1 processed a message'"] * 10
-    finally:
-        one.stop()
+    one.start("client", "client.py", "--server", "server", "--function", "foo", "--db", db)
+    one.start("worker", "worker.py", "--name", "worker1", "--db", db)
+    one.start("master", "master.py", "--name", "server", *sum(addresses.items(), ()))
+    assert answers(one.finish()) == ["b'worker1 processed a message'"] * 10

@@ -131,3 +131,15 @@ def test_uuids_have_the_shape_the_wire_shows():
     import uuid
 
     assert uuid.UUID(_wire.new_uuid()).version == 4
+
+
+def test_an_extension_with_one_more_flag_is_parsed():
+    _, ext = _wire.MessageIds().next()
+    idempotent = ext + _wire.Extension(idempotent=True).SerializeToString()
+    assert _wire.has_more(idempotent)
+    assert not _wire.is_complete(idempotent)
+    complete = _wire.add_complete(idempotent)
+    assert _wire.is_complete(complete)
+    assert _wire.parse_extension(complete).idempotent
+    assert not _wire.is_complete(_wire.strip_complete(complete))
+    assert _wire.strip_complete(_wire.add_complete(ext)) == ext

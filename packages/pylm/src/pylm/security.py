@@ -15,8 +15,6 @@ from typing import Any
 
 import transport_utils.errors
 import zmq
-import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
 
 __all__ = ["Curve", "create_keys", "load_curve"]
 
@@ -49,7 +47,7 @@ class Curve:
             socket.curve_serverkey = self.server
 
 
-_authenticators: dict[int, tuple[Any, ThreadAuthenticator]] = {}
+_authenticators: dict[int, tuple[Any, Any]] = {}
 _lock = threading.Lock()
 
 
@@ -59,6 +57,11 @@ def _authenticate(context: zmq.Context[Any], allowed: str | None) -> None:
         known = _authenticators.get(id(context))
         if known is not None and known[0] is context:
             return
+        import zmq.auth
+        from zmq.auth.thread import (
+            ThreadAuthenticator,  # brings asyncio along: not before it is needed
+        )
+
         authenticator = ThreadAuthenticator(context)
         authenticator.start()
         authenticator.configure_curve(
@@ -84,6 +87,8 @@ def create_keys(folder: str | os.PathLike[str], name: str) -> tuple[str, str]:
     Raises:
         FileExistsError: A pair of that name is there; it is not overwritten.
     """
+    import zmq.auth
+
     place = pathlib.Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     for suffix in (".key", ".key_secret"):
@@ -117,6 +122,8 @@ def load_curve(
         ConfigurationError: A file holds no key, or the secret file no secret one.
         OSError: A file cannot be read.
     """
+    import zmq.auth
+
     public, secret = zmq.auth.load_certificate(secret_file)
     server, _ = zmq.auth.load_certificate(server_file)
     if secret is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import logging
 import sys
 import threading
@@ -187,9 +188,7 @@ class Router:
             done = self._working.pop(name)
             onward = self.outbound_components[name]["route"]
             if onward:
-                self._forward(
-                    onward, feedback, lambda _, done=done, feedback=feedback: done(feedback)
-                )  # type: ignore[misc]
+                self._forward(onward, feedback, functools.partial(_finish, done, feedback))
             else:
                 done(feedback)
             self._next(name)
@@ -203,6 +202,11 @@ class Router:
         self.inbound.close()
         self.outbound.close()
         self._loop.close()
+
+
+def _finish(done: Callable[[bytes], None], feedback: bytes, _: bytes) -> None:
+    """Answer with the first part's feedback once the part it was passed on to has answered too."""
+    done(feedback)
 
 
 class Part:

@@ -1,0 +1,151 @@
+"""The original 0.14.4 and this release in one topology, both ways.
+
+The original runs in an environment of its own under the user's cache directory, made on first use.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.originals, pytest.mark.timeout(240)]
+
+PINS = ["pylm==0.14.4", "protobuf==3.20.3", "pyzmq>=26"]
+
+
+@pytest.fixture(scope="module")
+def original():
+    """Return the interpreter of an environment that holds the original."""
+    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    place = base / "service-clients" / f"pylm-0.14.4-py{sys.version_info[0]}{sys.version_info[1]}"
+    python = place / "bin" / "python"
+    if not (place / "ready").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", *PINS]
+        done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=200)
+        if done.returncode:
+            pytest.skip(f"the original cannot be installed: {done.stderr.strip()[-300:]}")
+        (place / "ready").touch()
+    return str(python)
+
+
+def answers(lines):
+    return [line for line in lines if line.startswith("b")]
+
+
+SERVERS = {
+    "single": [("server", "server.py")],
+    "pipeline": [("server", "server.py"), ("pipeline", "pipeline.py")],
+    "tee": [("server", "server.py"), ("pipeline", "pipeline.py"), ("echo", "echo.py")],
+    "stream": [("server", "server.py"), ("pipeline", "pipeline.py"), ("echo", "echo.py")],
+    "sink": [("server", "server.py"), ("pipeline", "pipeline.py"), ("sink", "sink.py")],
+    "stream_sink": [("server", "server.py"), ("even", "even.py"), ("odd", "odd.py"), ("sink", "sink.py")],
+    "parallel": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "template": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "cache": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "scatter": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "gather": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "mux_parallel": [("master", "master.py"), ("worker", "worker.py", "worker1")],
+    "master_pipeline": [
+        ("master", "master.py"), ("worker", "worker.py", "worker1"), ("pipeline", "pipeline.py"),
+    ],
+    "server_hub": [("server", "server.py"), ("hub", "hub.py"), ("worker", "worker.py", "worker1")],
+    "http": [("master", "master.py"), ("web", "web_worker.py")],
+}  # fmt: skip
+
+EXPECTED = {
+    "single": ["Client got: b'you sent me a message'"],
+    "pipeline": ["Client got: b'and I pipelined you sent me a message'"],
+    "tee": ["Client got: b'and I pipelined you sent me a message'"],
+    "stream": ["b'and I pipelined you sent me a message'"] * 5,
+    "sink": ["b'and gathered and I pipelined you sent me a message'"] * 10,
+    "stream_sink": ["b'and gathered and I pipelined you sent me a message'"] * 10,
+    "parallel": ["b'worker1 processed a message'"] * 10,
+    "template": ["b'worker1 processed a message'"] * 10,
+    "cache": ["b' cached data '", *["b'worker1 cached data a message'"] * 10],
+    "scatter": ["b'worker1 processed a message'"] * 30,
+    "gather": [*["b'worker1 processed a message'"] * 29, "b'final message'"],
+    "mux_parallel": ["b'worker1 first a message'", "b'worker1 second a message'"] * 10,
+    "master_pipeline": ["b'and I pipelined worker1 processed a message'"] * 10,
+    "server_hub": ["Client got: b'worker1 processed you sent me a message'"],
+    "http": ["b'a message processed online'"] * 10,
+}
+
+CASES = [
+    # who is the original; the rest is this release
+    *[(name, ("client",)) for name in SERVERS],
+    *[
+        (name, tuple(role[0] for role in roles))
+        for name, roles in SERVERS.items()
+    ],
+    *[
+        (name, ("worker",))
+        for name in ("parallel", "cache", "scatter", "mux_parallel", "server_hub", "master_pipeline")
+    ],
+    *[(name, ("master", "client")) for name in ("parallel", "cache", "gather", "mux_parallel")],
+    ("pipeline", ("server",)),
+    ("pipeline", ("pipeline",)),
+    ("sink", ("sink",)),
+    ("sink", ("server", "sink")),
+    ("stream_sink", ("even",)),
+    ("server_hub", ("hub",)),
+    ("server_hub", ("server", "worker")),
+]  # fmt: skip
+
+
+def wait_for_stages(roles, originals):
+    """Original publishers drop what is sent before a stage has subscribed: give the stages a head start."""
+    if len(roles) > 1 and {"server", "master", "pipeline", "even", "hub"} & set(originals):
+        time.sleep(1.5)
+
+
+@pytest.mark.parametrize(("name", "originals"), CASES, ids=lambda value: "+".join(value) if isinstance(value, tuple) else value)
+def test_original_and_successor_work_together(example, original, name, originals):
+    roles = SERVERS[name]
+    one = example(name)
+    for label, file, *args in roles:
+        one.start(label, file, *args, **({"python": original} if label in originals else {}))
+    wait_for_stages(roles, originals)
+    one.start("client", "client.py", **({"python": original} if "client" in originals else {}))
+    lines = one.finish()
+    got = lines[-1:] if EXPECTED[name][0].startswith("Client") else answers(lines)
+    assert sorted(got) == sorted(EXPECTED[name])
+
+
+def test_an_original_client_loses_no_evaluation_against_our_server(example, original):
+    one = example("single")
+    one.start("server", "server.py")
+    program = one.folder / "client.py"
+    text = program.read_text("utf-8").replace(
+        'result = client.eval("my_server.foo", b"a message")\n',
+        'for _ in range(60):\n    result = client.eval("my_server.foo", b"a message")\n',
+    )
+    program.write_text(text, "utf-8")
+    one.start("client", "client.py", python=original)
+    assert one.finish()[-1] == "Client got: b'you sent me a message'"
+
+
+def test_our_client_loses_no_evaluation_against_an_original_server(example, original):
+    one = example("single")
+    one.start("server", "server.py", python=original)
+    program = one.folder / "client.py"
+    text = program.read_text("utf-8").replace(
+        'result = client.eval("my_server.foo", b"a message")\n',
+        'for _ in range(200):\n    result = client.eval("my_server.foo", b"a message")\n',
+    )
+    program.write_text(text, "utf-8")
+    one.start("client", "client.py")
+    assert one.finish()[-1] == "Client got: b'you sent me a message'"
+
+
+@pytest.mark.parametrize("originals", [("client",), ("server",)])
+def test_an_exception_is_the_originals_payload_when_one_side_is_original(example, original, originals):
+    one = example("error")
+    for label in ("server", "client"):
+        one.start(label, f"{label}.py", **({"python": original} if label in originals else {}))
+    assert one.finish()[-1] == "Client got: b'0'"
