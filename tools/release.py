@@ -21,7 +21,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 
-import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version

@@ -58,7 +58,9 @@ def main(arguments: list[str]) -> int:
     golem = golem_arguments(arguments)
     if golem is not None and status in (0, NOTHING_COLLECTED):
         command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else []), *golem]
-        status = subprocess.call(command, cwd=ROOT) or (0 if status == NOTHING_COLLECTED else status)
+        status = subprocess.call(command, cwd=ROOT) or (
+            0 if status == NOTHING_COLLECTED else status
+        )
     if gate and status == 0:
         status = checks.check_coverage()
     return status

@@ -59,7 +59,9 @@ def _page(head: dict[str, str]) -> bytes:
         {
             "__name": {"S": f"key-{row}"},
             **{
-                f"attribute_{column}": {"N": str(row * column)} if column % 2 else {"S": f"text {row}"}
+                f"attribute_{column}": {"N": str(row * column)}
+                if column % 2
+                else {"S": f"text {row}"}
                 for column in range(ITEM_ATTRIBUTES - 1)
             },
         }
@@ -180,7 +182,9 @@ def row(name: str, mine: list[tuple[float, float]], base: list[tuple[float, floa
 def import_row() -> tuple[float, list[str]]:
     """Return the milliseconds ``import v3io.dataplane`` adds to the interpreter, and optional libraries it loads."""
     names = ", ".join(repr(name) for name in OPTIONAL_LIBRARIES)
-    code = f"import v3io.dataplane, sys; print(*[name for name in [{names}] if name in sys.modules])"
+    code = (
+        f"import v3io.dataplane, sys; print(*[name for name in [{names}] if name in sys.modules])"
+    )
     timed = (
         "import time; began = time.perf_counter(); import v3io.dataplane; "
         "print((time.perf_counter() - began) * 1000)"
@@ -191,7 +195,9 @@ def import_row() -> tuple[float, list[str]]:
             [sys.executable, "-c", timed], check=True, capture_output=True, text=True
         )
         times.append(float(done.stdout))
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
     return min(times), loaded.stdout.split()
 
 
@@ -233,16 +239,22 @@ def main() -> int:
             ]
             if scenario == "scan":
                 grown = (workers["ours"].peak_kib - before) / 1024
-                print(f"scan of {SCAN_PAGES * PAGE_ITEMS} items: peak memory grew by {grown:.1f} MiB")
+                print(
+                    f"scan of {SCAN_PAGES * PAGE_ITEMS} items: peak memory grew by {grown:.1f} MiB"
+                )
                 if grown > 40:
-                    missed.append(f"scan: memory grew by {grown:.1f} MiB; a page is to be held, not the table")
+                    missed.append(
+                        f"scan: memory grew by {grown:.1f} MiB; a page is to be held, not the table"
+                    )
     raw_bars = [bar for bar in AGAINST_RAW if (options.only or "") in bar.subject]
     original_bars = [bar for bar in AGAINST_ORIGINAL if (options.only or "") in bar.subject]
     if to_raw:
         print_table("against the raw loop (ratio, lower is better)", to_raw, raw_bars)
     print_table("against v3io 0.7.2 (ratio, lower is better)", to_original, original_bars)
     import_ms, loaded = import_row()
-    print(f"\nimport v3io.dataplane: {import_ms:.0f} ms (limit {IMPORT_LIMIT_MS:g}), optional: {loaded}")
+    print(
+        f"\nimport v3io.dataplane: {import_ms:.0f} ms (limit {IMPORT_LIMIT_MS:g}), optional: {loaded}"
+    )
     if import_ms > IMPORT_LIMIT_MS:
         missed.append(f"import takes {import_ms:.0f} ms, above {IMPORT_LIMIT_MS:g}")
     if loaded:

@@ -89,7 +89,9 @@ class Client:
 
     def put_records(self):
         """Append 1000 records of 1 KiB and look for failures."""
-        return self.client.stream.put_records("bigdata", "some/stream", RECORDS).output.failed_record_count
+        return self.client.stream.put_records(
+            "bigdata", "some/stream", RECORDS
+        ).output.failed_record_count
 
     def scan(self):
         """Walk through a table item by item."""
@@ -107,7 +109,9 @@ class Raw:
         self.port = port
         self.sockets = [self.connect() for _ in range(8)]
         self.answers = {}
-        fixed = f"Host: 127.0.0.1:{port}\r\nAccept-Encoding: identity\r\nX-v3io-session-key: key\r\n"
+        fixed = (
+            f"Host: 127.0.0.1:{port}\r\nAccept-Encoding: identity\r\nX-v3io-session-key: key\r\n"
+        )
         self.requests = {
             "get_object": f"GET /bigdata/some/object HTTP/1.1\r\n{fixed}\r\n".encode(),
             "put_object": f"PUT /bigdata/some/object HTTP/1.1\r\n{fixed}Content-Length: 200\r\n\r\n".encode()

@@ -175,7 +175,11 @@ def test_simple_balancer_keeps_its_rule(cluster, monkeypatch):
 
     monkeypatch.setattr(provider_auto_balance, "datetime", Now)
     balancer = SimpleLoadBalancer(cluster)
-    assert (balancer.cnt, balancer.prev_queue_size, balancer.prev_queue_check_at) == (None, None, None)
+    assert (balancer.cnt, balancer.prev_queue_size, balancer.prev_queue_check_at) == (
+        None,
+        None,
+        None,
+    )
     sizes = []
     for queued in (0, 5, 9, 9, 20, 30, 0, 0):
         cluster.queued = queued

@@ -31,7 +31,12 @@ def test_response_survives_its_json_form(status, data, headers):
 @given(header_lists)
 def test_text_bodies_have_the_original_file_format(headers):
     values = Request("GET", "http://calc/", "grün".encode(), dict(headers)).as_dict()
-    assert values == {"method": "GET", "url": "http://calc/", "data": "grün", "headers": dict(headers)}
+    assert values == {
+        "method": "GET",
+        "url": "http://calc/",
+        "data": "grün",
+        "headers": dict(headers),
+    }
     answer = Response(200, b"text", dict(headers)).as_dict()
     assert answer == {"status": 200, "data": "text", "headers": dict(headers)}
 
@@ -90,10 +95,15 @@ def test_request_is_pointed_at_another_server():
 
 
 def test_httpx_request_and_back():
-    original = httpx.Request("POST", "http://calc/x?a=b", content=b"\xffbin", headers=[("X", "1"), ("X", "2")])
+    original = httpx.Request(
+        "POST", "http://calc/x?a=b", content=b"\xffbin", headers=[("X", "1"), ("X", "2")]
+    )
     request = Request.from_httpx_request(original)
     assert request.data == b"\xffbin"
-    assert [item for item in request.header_items if item[0].lower() == "x"] == [("X", "1"), ("X", "2")]
+    assert [item for item in request.header_items if item[0].lower() == "x"] == [
+        ("X", "1"),
+        ("X", "2"),
+    ]
     again = request.as_httpx_request()
     assert (again.method, str(again.url), again.read()) == ("POST", "http://calc/x?a=b", b"\xffbin")
     assert again.headers.get_list("x") == ["1", "2"]
@@ -101,7 +111,9 @@ def test_httpx_request_and_back():
 
 def test_httpx_response_loses_what_described_its_encoding():
     response = httpx.Response(
-        200, headers=[("content-encoding", "identity"), ("set-cookie", "a=1"), ("set-cookie", "b=2")], content=b"x"
+        200,
+        headers=[("content-encoding", "identity"), ("set-cookie", "a=1"), ("set-cookie", "b=2")],
+        content=b"x",
     )
     answer = Response.from_httpx_response(response)
     assert answer.header_items == [("set-cookie", "a=1"), ("set-cookie", "b=2")]
@@ -116,7 +128,11 @@ def test_old_transport_arguments():
     request = Request.from_httpx_handle_request_args(
         b"POST", (b"http", b"calc", 81, b"/x?y=1"), [(b"A", b"1")], Stream()
     )
-    assert (request.url, request.data, request.headers) == ("http://calc:81/x?y=1", b"body", {"A": "1"})
+    assert (request.url, request.data, request.headers) == (
+        "http://calc:81/x?y=1",
+        b"body",
+        {"A": "1"},
+    )
 
 
 def test_requests_request_and_response():
@@ -137,4 +153,8 @@ def test_raw_text_has_the_query_and_a_line_of_its_own():
 
 def test_response_from_two_websocket_messages():
     answer = Response.from_wsmessages("HTTP/1.1 404 Not Found\r\nA: 1\r\nA: 2\r\n\r\n", b"gone")
-    assert (answer.status, answer.data, answer.header_items) == (404, b"gone", [("A", "1"), ("A", "2")])
+    assert (answer.status, answer.data, answer.header_items) == (
+        404,
+        b"gone",
+        [("A", "1"), ("A", "2")],
+    )

@@ -8,7 +8,6 @@ idempotency key), and how far the request got (:class:`~transport_utils.errors.S
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 
 from transport_utils.errors import SentState
@@ -60,4 +59,6 @@ def may_resend(idempotent: bool, sent: SentState) -> bool:
 
 def new_idempotency_key() -> str:
     """Return a fresh random key, 36 characters: one per *operation*, the same for all its attempts."""
+    import uuid  # only here, since it loads a good deal more on older Pythons
+
     return str(uuid.uuid4())

@@ -64,7 +64,11 @@ def golem(make_golem):
     return make_golem(3)
 
 
-ENTRYPOINT = ("/bin/sh", "-c", f"{sys.executable} /golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &")
+ENTRYPOINT = (
+    "/bin/sh",
+    "-c",
+    f"{sys.executable} /golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &",
+)
 
 
 class Running:

@@ -17,14 +17,22 @@ async def test_requests_as_httpx_users_make_them(golem, running, nothing_left):
     async with running(2) as run:
         client = run.client
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            head, body = parsed(await client.request(method, "http://calc/echo?a=1&b=%20&a=2", content=b"\xff\x00"))
-            assert (head["method"], head["path"], body) == (method, "/echo?a=1&b=%20&a=2", b"\xff\x00")
+            head, body = parsed(
+                await client.request(method, "http://calc/echo?a=1&b=%20&a=2", content=b"\xff\x00")
+            )
+            assert (head["method"], head["path"], body) == (
+                method,
+                "/echo?a=1&b=%20&a=2",
+                b"\xff\x00",
+            )
         head = await client.head("http://calc/echo")
         assert (head.status_code, head.content) == (200, b"")
         assert int(head.headers["content-length"]) > 0
 
         fields = [("X-Twice", "1"), ("X-Twice", "2")]
-        head, _ = parsed(await client.get("http://calc/echo", headers=fields, auth=("user", "secret")))
+        head, _ = parsed(
+            await client.get("http://calc/echo", headers=fields, auth=("user", "secret"))
+        )
         assert [value for name, value in head["headers"] if name.lower() == "x-twice"] == ["1", "2"]
         names = {name.lower(): value for name, value in head["headers"]}
         assert names["host"] == "calc"
@@ -44,7 +52,9 @@ async def test_requests_as_httpx_users_make_them(golem, running, nothing_left):
         assert (await client.get("http://calc/nothing")).status_code == 404
         assert (await client.get("http://calc/status?code=503")).status_code == 503
         assert (await client.get("http://calc/status?code=204")).content == b""
-        answer = await client.post("http://calc/echo", files={"f": ("n.bin", b"\x00\x01")}, data={"k": "v"})
+        answer = await client.post(
+            "http://calc/echo", files={"f": ("n.bin", b"\x00\x01")}, data={"k": "v"}
+        )
         assert b"\x00\x01" in parsed(answer)[1]
         assert answer.extensions["http_version"] == b"HTTP/1.1"
     nothing_left(golem)
@@ -58,7 +68,9 @@ async def test_bodies_are_streamed_both_ways(golem, running):
     async with running(1, slots=4) as run:
         head, body = parsed(await run.client.post("http://calc/echo", content=pieces()))
         assert body == b"".join([bytes([number]) * 10_000 for number in range(50)])
-        assert {name.lower(): value for name, value in head["headers"]}["transfer-encoding"] == "chunked"
+        assert {name.lower(): value for name, value in head["headers"]}[
+            "transfer-encoding"
+        ] == "chunked"
 
         big = bytes(300_000)
         head, body = parsed(await run.client.post("http://calc/echo", content=big))
@@ -117,7 +129,11 @@ async def test_cancelled_request_frees_its_slot(golem, running):
         await run.until(lambda: run.cluster.request_queue.qsize() == 2)
         waiting[1].cancel()
         results = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(result).__name__ for result in results] == ["Response", "CancelledError", "Response"]
+        assert [type(result).__name__ for result in results] == [
+            "Response",
+            "CancelledError",
+            "Response",
+        ]
 
 
 async def test_requests_are_spread_over_all_providers(golem, running):
@@ -138,5 +154,3 @@ async def test_httpx2_works_through_the_same_session(golem, running):
         assert parsed(answer)[1] == b"two"
         with pytest.raises(httpx2.ReadTimeout):
             await client.get("http://calc/slow?s=5", timeout=httpx2.Timeout(5, read=0.2))
-
-

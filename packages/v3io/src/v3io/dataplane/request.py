@@ -376,7 +376,9 @@ def _encode_record(record: Mapping[str, Any]) -> bytes:
             text += b',"ClientInfo":"%b"' % base64_codec.encode(info)
         if "shard_id" in record:
             shard = record["shard_id"]
-            text += b',"ShardId":%b' % (b"%d" % shard if type(shard) is int else orjson.dumps(shard))
+            text += b',"ShardId":%b' % (
+                b"%d" % shard if type(shard) is int else orjson.dumps(shard)
+            )
         if "partition_key" in record:
             text += b',"PartitionKey":%b' % orjson.dumps(record["partition_key"])
     return text + b"}"
