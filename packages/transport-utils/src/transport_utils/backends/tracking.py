@@ -267,8 +267,8 @@ class _BoundedQueue(queue.LifoQueue[Any]):
     """Bounds the wait for a connection also where the library above urllib3 does not."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        exchange: Exchange = _current.exchange
-        if block and timeout is None:
+        if block and timeout is None:  # not when a thread that never sent closes the pool
+            exchange: Exchange = _current.exchange
             timeout = exchange.deadline.bound(exchange.request.timeout.pool, time.monotonic())
         return super().get(block, timeout)
 
