@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from loudml import Loud, NativeHttpConnection
+from loudml import Loud
 from mock_servers.loudml import LoudmlServer
 from stage import Stage, Step
 
@@ -44,14 +44,7 @@ def run(stage: Stage) -> None:
     server = stage.enter(LoudmlServer(nodes=3, tick_s=0.05, evaluation_s=0.04))
     for node in server.nodes:
         stage.address(node.name, node.url)
-    loud = stage.enter(
-        Loud(
-            server.hosts[:1],
-            sniff_on_start=True,
-            sniff_on_connection_fail=True,
-            connection_class=NativeHttpConnection,
-        )
-    )
+    loud = stage.enter(Loud(server.hosts[:1], sniff_on_start=True, sniff_on_connection_fail=True))
 
     with stage.step("Find the cluster from one address") as step:
         found = {connection.host for connection in loud.transport.connection_pool.connections}
@@ -113,7 +106,8 @@ def run(stage: Stage) -> None:
     with stage.step("Start the node again and find it by sniffing") as step:
         server.nodes[1].start()
         loud.transport.sniff_hosts()
-        found = {connection.host for connection in loud.transport.connection_pool.connections}
+        pool = loud.transport.connection_pool
+        found = {connection.host for connection in pool.orig_connections}
         step.check(server.nodes[1].url in found, "the node is not back in the pool")
 
 

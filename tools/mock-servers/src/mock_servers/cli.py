@@ -1,6 +1,7 @@
 """The ``mock-servers`` command: one sub-command per server, loaded when it is called.
 
-A server's sub-package offers its command as ``mock_servers.<server>.cli:command`` and is listed in :data:`SERVERS`.
+A server's sub-package offers its command as ``mock_servers.<server>.cli:command`` and is listed in :data:`SERVERS`;
+``up`` is the command of the console.
 """
 
 import importlib
@@ -16,6 +17,7 @@ SERVERS: Mapping[str, str] = {
     "loudml": "Loud ML 1.6: models, jobs, buckets on one or several nodes",
     "ramen": "Ramen: messages with request ids, blacklist rules",
     "proxy": "TCP fault proxy: latency, bandwidth, resets, blackhole between anything",
+    "up": "all servers, and a page that shows their traffic and state and injects faults",
     "v3io": "Iguazio web API: objects, key-value tables, streams",
     "yagna": "a local Golem: daemon, providers with real processes, VPN, image registry",
 }
@@ -33,7 +35,8 @@ class ServerGroup(click.Group):
         """Import and return the command of one server, or ``None`` for an unknown name."""
         if cmd_name not in SERVERS:
             return None
-        module = importlib.import_module(f"mock_servers.{cmd_name}.cli")
+        package = "console" if cmd_name == "up" else cmd_name
+        module = importlib.import_module(f"mock_servers.{package}.cli")
         command: click.Command = module.command
         return command
 

@@ -34,6 +34,7 @@ __all__ = ["TRANSPORT_EXTENSION", "ServerThread", "reset_transport"]
 TRANSPORT_EXTENSION = "mock_servers.transport"
 """Key of ``scope["extensions"]`` under which an application finds its connection's :class:`asyncio.Transport`."""
 
+DISCONNECT_S = 0.2
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -110,11 +111,13 @@ class _Server(uvicorn.Server):
         tasks = set(self.server_state.tasks)
         if tasks and not self.reset_connections and self.grace_s > 0:
             _, tasks = await asyncio.wait(tasks, timeout=self.grace_s)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        if tasks:  # most end by themselves once their client is gone
+            _, tasks = await asyncio.wait(tasks, timeout=DISCONNECT_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
         await asyncio.sleep(0)
         await self.lifespan.shutdown()
 

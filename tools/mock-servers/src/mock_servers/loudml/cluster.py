@@ -86,16 +86,18 @@ class Cluster:
         self.store.close()
 
     def shown(self) -> dict[str, Any]:
-        """Return everything as JSON values, for ``GET /_mock/state`` and the console."""
+        """Return everything as JSON values, for ``GET /_mock/state`` and the console; results of jobs are left out."""
         now = self.clock.now()
         points = self.store.count_points()
+        jobs = [job.shown(now) for job in self.jobs.all()]
         return {
             "time": now,
+            "predictions": self.models.predictions(),
             "models": self.models.get(),
             "buckets": [
                 {**bucket, "points": points.get(bucket["name"], 0)} for bucket in self.buckets.get()
             ],
             "templates": self.templates.get(),
             "scheduled_jobs": self.scheduler.get(),
-            "jobs": [job.shown(now) for job in self.jobs.all()],
+            "jobs": [{key: job[key] for key in job if key != "result"} for job in jobs],
         }

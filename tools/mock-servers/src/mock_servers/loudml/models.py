@@ -61,11 +61,13 @@ class Models:
         self.evaluation_s = evaluation_s
         self._lock = threading.RLock()
         self._trainings: dict[str, str] = {}
+        self._predictions: dict[str, Any] = {}
 
     def forget_all(self) -> None:
         """Forget which jobs trained what; the store is cleared by the cluster."""
         with self._lock:
             self._trainings.clear()
+            self._predictions.clear()
 
     def get(self, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return models as the API shows them, all or those named, in that order.
@@ -152,6 +154,7 @@ class Models:
                 if job is not None and job.state not in FINAL_STATES:
                     self.jobs.cancel(job.id)
                 self.store.delete("model", name)
+                self._predictions.pop(name, None)
 
     def versions(self, name: str) -> list[dict[str, Any]]:
         """Return the versions of a model as the API shows them, oldest first."""
@@ -177,6 +180,11 @@ class Models:
                 raise ModelNotFound(name, version)
             self.store.put("model", name, {**body, "active": version})
 
+    def predictions(self) -> dict[str, Any]:
+        """Return the result of the last evaluation of each model since the server started."""
+        with self._lock:
+            return dict(self._predictions)
+
     def training_of(self, name: str) -> dict[str, Any] | None:
         """Return the last training job of a model since the server started, or ``None``."""
         job = self.jobs.get(self._trainings.get(name, ""))
@@ -191,15 +199,15 @@ class Models:
 
         def work(handle: JobHandle) -> None:
             source = self.buckets.usable(bucket or settings.get("default_bucket"))
-            best: Fit | None = None
-            for done, total, fitted in Model(settings, self.store).train(
-                source, start, end, evaluations
-            ):
+            training = Model(settings, self.store).train(source, start, end, evaluations)
+            while True:
+                try:
+                    done, total = next(training)
+                except StopIteration as end_of_training:
+                    self._add_version(name, end_of_training.value)
+                    return
                 handle.sleep(self.evaluation_s)
                 handle.progress(done, total)
-                best = fitted
-            assert best is not None
-            self._add_version(name, best)
 
         job = self.jobs.start("training", name, work)
         with self._lock:
@@ -247,6 +255,8 @@ class Models:
             bucket = self.buckets.usable(settings.get("default_bucket"))
             model = Model(settings, self.store)
             result = model.evaluate(fitted, bucket, start, end, flag_abnormal)
+            with self._lock:
+                self._predictions[name] = result
             if save:
                 self._save(name, settings, result, output_bucket)
             return result

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Candidate", "Fit", "candidates", "fit", "seasons"]
+__all__ = ["Candidate", "Fit", "candidates", "fit", "hold_out_loss", "seasons"]
 
 Floats = npt.NDArray[np.floating[Any]]
 DAY_S = 86400.0
@@ -288,16 +288,16 @@ def _autoregression(residuals: Floats, present: npt.NDArray[np.bool_], order: in
     return weights if total < 0.98 else weights * (0.98 / total)
 
 
-def fit(
+def hold_out_loss(
     start: float,
     interval_s: float,
     values: Floats,
     candidate: Candidate,
     periods: tuple[float, ...],
-) -> Fit:
-    """Fit one candidate to a series.
+) -> float:
+    """Return how badly a candidate that saw the first four fifths predicts the last: squared error over variance.
 
-    The loss is measured on the last fifth after fitting the rest; the coefficients returned come from all of it.
+    Errors count up to three standard deviations of the series. Without enough values to tell, the loss is 1.
 
     Args:
         start: Time of the first value, seconds.
@@ -306,27 +306,36 @@ def fit(
         candidate: What to try.
         periods: Seasons, seconds, from :func:`seasons`.
     """
-    times = start + interval_s * np.arange(len(values))
     cut = int(len(values) * (1 - HOLD_OUT))
-    loss = 1.0
-    if np.isfinite(values[:cut]).sum() >= 4 and np.isfinite(values[cut:]).any():
-        trial = _fit_all(times[:cut], interval_s, values[:cut], candidate, periods)
-        expected, _ = trial.predict(times, values)
-        held = np.isfinite(values[cut:])
-        errors = (values[cut:] - expected[cut:])[held]
-        variance = float(np.nanvar(values)) or 1.0
-        loss = float(np.mean(np.minimum(errors**2, 9 * variance)) / variance)
-    final = _fit_all(times, interval_s, values, candidate, periods)
-    return replace(final, loss=loss)
+    if np.isfinite(values[:cut]).sum() < 4 or not np.isfinite(values[cut:]).any():
+        return 1.0
+    trial = fit(start, interval_s, values[:cut], candidate, periods, 1.0)
+    expected, _ = trial.predict(start + interval_s * np.arange(len(values)), values)
+    held = np.isfinite(values[cut:])
+    errors = (values[cut:] - expected[cut:])[held]
+    variance = float(np.nanvar(values)) or 1.0
+    return float(np.mean(np.minimum(errors**2, 9 * variance)) / variance)
 
 
-def _fit_all(
-    times: Floats,
+def fit(
+    start: float,
     interval_s: float,
     values: Floats,
     candidate: Candidate,
     periods: tuple[float, ...],
+    loss: float,
 ) -> Fit:
+    """Fit one candidate to a whole series.
+
+    Args:
+        start: Time of the first value, seconds.
+        interval_s: Spacing, seconds.
+        values: Evenly spaced, ``nan`` where missing; at least one is not.
+        candidate: What to fit.
+        periods: Seasons, seconds, from :func:`seasons`.
+        loss: From :func:`hold_out_loss`, kept with the fit.
+    """
+    times = start + interval_s * np.arange(len(values))
     present = np.isfinite(values)
     origin = float(times[0])
     rows = int(present.sum())
@@ -352,7 +361,7 @@ def _fit_all(
         memory=tuple(memory.tolist()),
         sd=sd,
         step_sd=sd,
-        loss=1.0,
+        loss=loss,
     )
     expected, _ = fitted.predict(times, values)
     errors = (values - expected)[present] / fitted.noise_size(times[present])

@@ -1,0 +1,254 @@
+"use strict";
+// The console page: reads /events, keeps the newest requests in a table, and draws what each server holds.
+
+const MAX_ROWS = 250;
+const RATE_POINTS = 120;
+const FAULTS = [
+  ["503 ×5", { action: "status", status: 503, times: 5 }],
+  ["delay 1 s ×10", { action: "delay", delay_s: 1, times: 10 }],
+  ["reset ×3", { action: "reset", times: 3 }],
+  ["reset after work ×3", { action: "reset", apply: true, times: 3 }],
+  ["hang ×1", { action: "hang", times: 1 }],
+  ["truncate ×3", { action: "truncate", times: 3 }],
+];
+
+const by = (id) => document.getElementById(id);
+const panels = new Map(); // name -> {element, rates, parts}
+let chosenPanel = null;
+let paused = false;
+let waiting = []; // updates not drawn yet
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (name === "class") made.className = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return made;
+}
+
+function drawing(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+async function ask(method, path, body) {
+  const options = { method };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  const reply = await fetch(path, options);
+  const value = reply.status === 204 ? null : await reply.json();
+  if (!reply.ok) throw new Error(value.error || reply.statusText);
+  return value;
+}
+
+const act = (promise) => promise.then(refreshState).catch((error) => alert(error.message));
+
+// Servers
+
+function panelFor(name) {
+  let panel = panels.get(name);
+  if (panel) return panel;
+  const at = encodeURIComponent(name);
+  const parts = {
+    numbers: element("div", { class: "numbers" }),
+    rate: drawing("svg", { class: "rate", viewBox: "0 0 120 30", preserveAspectRatio: "none" }, drawing("path", { d: "" })),
+    nodes: element("ul", { class: "nodes" }),
+    faults: element("div", { class: "faults" }),
+    buttons: element("div", { class: "buttons" }),
+  };
+  for (const [title, fault] of FAULTS)
+    parts.buttons.append(element("button", { type: "button", onclick: () => act(ask("POST", `faults/${at}`, fault)) }, title));
+  parts.buttons.append(
+    element("button", { type: "button", onclick: () => act(ask("DELETE", `faults/${at}`)) }, "no faults"),
+    element("button", { type: "button", onclick: () => confirm(`Empty ${name}?`) && act(ask("POST", `reset/${at}`)) }, "reset"),
+  );
+  const made = element("div", { class: "panel", "data-panel": name }, element("h2", { onclick: () => choose(name) }, name), ...Object.values(parts));
+  panel = { element: made, parts, rates: [], nodes: "" };
+  panels.set(name, panel);
+  by("panels").append(made);
+  if (chosenPanel === null) choose(name);
+  return panel;
+}
+
+function choose(name) {
+  chosenPanel = name;
+  for (const [other, panel] of panels) panel.element.classList.toggle("chosen", other === name);
+  tab("state");
+  refreshState();
+}
+
+function drawPanel(entry) {
+  const panel = panelFor(entry.name);
+  const { parts } = panel;
+  const isServer = entry.total !== undefined;
+  for (const part of [parts.rate, parts.buttons, parts.nodes]) part.style.display = isServer ? "" : "none";
+  if (!isServer) return;
+  panel.rates.push(entry.rate);
+  if (panel.rates.length > RATE_POINTS) panel.rates.shift();
+  const peak = Math.max(1, ...panel.rates);
+  parts.rate.firstChild.setAttribute("d", panel.rates.map((rate, i) => `${i ? "L" : "M"}${i},${29 - (28 * rate) / peak}`).join(""));
+  const speed = entry.p50 === null ? "" : ` · p50 ${entry.p50} ms · p99 ${entry.p99} ms`;
+  parts.numbers.textContent = `${entry.total.toLocaleString()} requests · ${Math.round(entry.rate).toLocaleString()}/s${speed}`;
+  parts.faults.textContent = entry.faults.map((fault) => `${fault.action}${fault.left ? ` ×${fault.left}` : ""} on ${fault.method} ${fault.path}`).join(", ");
+  const nodes = JSON.stringify(entry.nodes);
+  if (nodes === panel.nodes) return;
+  panel.nodes = nodes;
+  parts.nodes.replaceChildren(...entry.nodes.map((node) => {
+    const line = element("li", {}, element("span", { class: node.running ? "" : "down" }, `${node.name} ${node.url.replace("http://", "")}`));
+    if (node.kill) {
+      const action = node.running ? "kill" : "start";
+      line.append(element("button", { type: "button", onclick: () => act(ask("POST", `nodes/${encodeURIComponent(entry.name)}/${encodeURIComponent(node.name)}/${action}`)) }, action));
+    }
+    return line;
+  }));
+}
+
+// Traffic
+
+function matches(row, words) {
+  const text = `${row.panel} ${row.node} ${row.method} ${row.target} ${row.status} ${row.fault || ""}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+function drawRow(row) {
+  const grade = row.status === null || row.status >= 500 ? "bad" : row.status >= 400 ? "warn" : "good";
+  const time = new Date(row.at * 1000).toLocaleTimeString();
+  const made = element("tr", { onclick: () => showRequest(row, made), "data-status": row.status ?? "none" },
+    element("td", {}, time), element("td", {}, row.node), element("td", {}, row.method), element("td", { title: row.target }, row.target),
+    element("td", { class: grade }, row.status ?? "none"), element("td", {}, row.ms.toFixed(1)), element("td", {}, row.size.toLocaleString()),
+    element("td", { class: "warn" }, row.fault || ""));
+  return made;
+}
+
+function draw() {
+  const updates = waiting;
+  waiting = [];
+  if (!updates.length) return;
+  const last = updates[updates.length - 1];
+  for (const update of updates) update.panels.forEach(drawPanel);
+  const alive = new Set(last.panels.map((entry) => entry.name));
+  for (const [name, panel] of panels) if (!alive.has(name)) { panel.element.remove(); panels.delete(name); if (chosenPanel === name) chosenPanel = null; }
+  const arrived = updates.reduce((sum, update) => sum + update.new, 0);
+  const listed = updates.reduce((sum, update) => sum + update.rows.length, 0);
+  by("sampled").textContent = arrived > listed ? `showing ${listed} of ${arrived.toLocaleString()} (sampled)` : "";
+  if (paused) return;
+  const words = by("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fresh = updates.flatMap((update) => update.rows).filter((row) => matches(row, words)).slice(-MAX_ROWS).reverse();
+  if (!fresh.length) return;
+  by("empty").hidden = true;
+  const rows = by("rows");
+  const fragment = document.createDocumentFragment();
+  fragment.append(...fresh.map(drawRow));
+  rows.prepend(fragment);
+  while (rows.childElementCount > MAX_ROWS) rows.lastElementChild.remove();
+}
+
+// One request
+
+const pretty = (body, size) => {
+  if (body.base64 !== undefined) return `(${size} bytes, not text) ${body.base64}`;
+  try { return JSON.stringify(JSON.parse(body.text), null, 2); } catch { return body.text; }
+};
+
+async function showRequest(row, line) {
+  for (const other of document.querySelectorAll("#rows tr.chosen")) other.classList.remove("chosen");
+  line.classList.add("chosen");
+  tab("request");
+  const place = by("request");
+  let whole;
+  try { whole = await ask("GET", `exchange/${encodeURIComponent(row.panel)}/${row.number}`); }
+  catch (error) { place.replaceChildren(element("p", { class: "warn" }, error.message)); return; }
+  const headers = (list) => list.map(([name, value]) => `${name}: ${value}`).join("\n");
+  const curl = element("pre", { id: "curl" }, whole.curl);
+  const copy = element("button", { type: "button", id: "copy", onclick: () => copyText(whole.curl, copy) }, "copy as curl");
+  place.replaceChildren(
+    element("h3", {}, `${whole.method} ${whole.target}`), copy, curl,
+    element("h3", {}, "request"), element("pre", {}, headers(whole.request_headers)),
+    ...(whole.request_size ? [element("pre", {}, pretty(whole.request_body, whole.request_size))] : []),
+    element("h3", {}, `reply ${whole.status ?? "none: the connection was ended"} after ${(whole.duration_s * 1000).toFixed(1)} ms${whole.fault ? `, fault ${whole.fault}` : ""}`),
+    element("pre", {}, headers(whole.response_headers)),
+    ...(whole.response_size ? [element("pre", {}, pretty(whole.response_body, whole.response_size))] : []));
+}
+
+async function copyText(text, button) {
+  try { await navigator.clipboard.writeText(text); }
+  catch { getSelection().selectAllChildren(by("curl")); document.execCommand("copy"); }
+  button.textContent = "copied";
+}
+
+// State
+
+function plot(name, result) {
+  const feature = Object.keys(result.observed)[0];
+  const observed = result.observed[feature], expected = result.predicted[feature];
+  const lower = result.predicted[`lower_${feature}`], upper = result.predicted[`upper_${feature}`];
+  const values = [...observed, ...lower, ...upper].filter((value) => value !== null);
+  const low = Math.min(...values), span = Math.max(...values) - low || 1, width = Math.max(1, observed.length - 1);
+  const y = (value) => 98 - (96 * (value - low)) / span;
+  const line = (list) => { let pen = "M"; return list.map((value, i) => { if (value === null) { pen = "M"; return ""; } const step = `${pen}${i},${y(value).toFixed(2)}`; pen = "L"; return step; }).join(""); };
+  const present = lower.map((_, i) => i).filter((i) => lower[i] !== null);
+  const band = present.map((i) => `${i},${y(upper[i])}`).concat(present.reverse().map((i) => `${i},${y(lower[i])}`)).join(" ");
+  const shape = drawing("svg", { class: "plot", viewBox: `0 0 ${width} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `${name}: observed and expected` },
+    drawing("polygon", { class: "band", points: band }), drawing("path", { class: "expected", d: line(expected) }), drawing("path", { class: "observed", d: line(observed) }));
+  let count = 0;
+  (result.stats || []).forEach((entry, i) => {
+    if (!entry.anomaly || observed[i] === null) return;
+    count += 1;
+    shape.append(drawing("ellipse", { class: "anomaly", cx: i, cy: y(observed[i]), rx: width / 160, ry: 2 }));
+  });
+  return [element("h3", {}, `${name}: ${feature}, ${count} unusual of ${observed.length}`), shape];
+}
+
+function tree(value) {
+  if (value === null || typeof value !== "object") return document.createTextNode(typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 3 }) : String(value));
+  if (Array.isArray(value)) {
+    if (!value.length) return document.createTextNode("none");
+    if (value.some((item) => item === null || typeof item !== "object" || Array.isArray(item))) return document.createTextNode(value.slice(0, 50).map((item) => (typeof item === "object" ? JSON.stringify(item) : item)).join(", "));
+    const columns = [...new Set(value.flatMap(Object.keys))];
+    const cell = (item) => { const text = typeof item === "object" && item !== null ? JSON.stringify(item) : String(item ?? ""); return element("td", { title: text }, text.slice(0, 60)); };
+    return element("table", {}, element("thead", {}, element("tr", {}, ...columns.map((column) => element("th", {}, column)))),
+      element("tbody", {}, ...value.slice(0, 100).map((item) => element("tr", {}, ...columns.map((column) => cell(item[column]))))));
+  }
+  return element("dl", {}, ...Object.entries(value).flatMap(([key, item]) => [element("dt", {}, key), element("dd", {}, tree(item))]));
+}
+
+async function refreshState() {
+  if (chosenPanel === null || by("state").hidden) return;
+  const name = chosenPanel;
+  let state;
+  try { state = await ask("GET", `state/${encodeURIComponent(name)}`); }
+  catch (error) { by("state").replaceChildren(element("p", { class: "warn" }, error.message)); return; }
+  if (name !== chosenPanel) return;
+  const { predictions = {}, ...rest } = Array.isArray(state) ? { list: state } : state;
+  const plots = Object.entries(predictions).flatMap(([model, result]) => plot(model, result));
+  const parts = Object.entries(rest).flatMap(([key, value]) => [element("h3", {}, key), tree(value)]);
+  by("state").replaceChildren(element("h3", {}, name), ...plots, ...parts);
+}
+
+function tab(name) {
+  for (const each of ["state", "request"]) {
+    by(each).hidden = each !== name;
+    by(`tab-${each}`).setAttribute("aria-selected", each === name);
+  }
+}
+
+// Life
+
+by("pause").addEventListener("click", () => { paused = !paused; by("pause").setAttribute("aria-pressed", paused); });
+by("clear").addEventListener("click", () => { by("rows").replaceChildren(); by("empty").hidden = false; });
+by("tab-state").addEventListener("click", () => { tab("state"); refreshState(); });
+by("tab-request").addEventListener("click", () => tab("request"));
+setInterval(refreshState, 1000);
+
+const events = new EventSource("events");
+events.onopen = () => { by("connection").textContent = "live"; by("connection").className = "on"; };
+events.onerror = () => { by("connection").textContent = "disconnected"; by("connection").className = "off"; };
+events.onmessage = (message) => {
+  waiting.push(JSON.parse(message.data));
+  if (waiting.length > 40) waiting.splice(0, waiting.length - 40); // a hidden tab draws nothing
+  if (waiting.length === 1) requestAnimationFrame(draw);
+};
