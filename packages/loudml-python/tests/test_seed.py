@@ -1,7 +1,7 @@
 """The examples of the original documentation run as they are printed there.
 
-Nothing in the text is edited: the names it uses (``localhost:8077``, ``seed1``, the AWS host) lead to mock servers because
-this test answers the look-up of names, and their certificate is trusted because it stands in for certifi's list.
+Nothing in the text is edited: the names it uses (``localhost:8077``, ``seed1``, the AWS host) lead to mock servers
+because this test answers the look-up of names, and their certificate is trusted since it stands in for certifi's list.
 """
 
 import gc
@@ -12,7 +12,8 @@ import ssl
 import certifi
 import pytest
 import trustme
-from loudml import Loud, Urllib3HttpConnection, __version__
+from loudml import Loud, Urllib3HttpConnection
+from loudml._version import version_info
 from loudml.serializer import JSONSerializer
 from mock_servers.doc_examples import find_examples, run_examples
 from mock_servers.loudml import LoudmlServer
@@ -74,7 +75,7 @@ def servers(monkeypatch, tmp_path):
 
 def test_requirement_of_the_documentation_selects_this_version():
     assert "loudml-python>=1.6.0,<2.0.0" in SEED.read_text()
-    assert (1, 6, 0) <= tuple(map(int, __version__.split("."))) < (2, 0, 0)
+    assert (1, 6, 0) <= version_info < (2, 0, 0)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"line{example.line}")

@@ -7,7 +7,6 @@ add a group of their own; its historic import path is :mod:`loudml.utils`. Sourc
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -111,6 +110,8 @@ def require_settings(settings: Any) -> None:
 def query_params(*names: str) -> Callable[[_Method], _Method]:
     """Return a decorator that gathers query parameters from the keywords of a call into ``params``.
 
+    The decorated method keeps the names as its attribute ``query_params``.
+
     The method is called with ``params=`` a new dict, filled in this order, which is the order on the wire: the caller's
     ``params``, the declared ``names``, ``pretty`` and ``error_trace`` (each through :func:`_escape`, ``None`` left
     out), the options of :data:`CONTROL_PARAMS` as they are, and ``_from``, ``_to``, ``_continue`` (which are keywords
@@ -145,21 +146,10 @@ def query_params(*names: str) -> Callable[[_Method], _Method]:
                             params[name] = value
             return method(*args, params=params, **kwargs)
 
-        call.__signature__ = _signature(method, names)  # type: ignore[attr-defined]
+        call.query_params = names  # type: ignore[attr-defined]
         return call
 
     return decorate
-
-
-def _signature(method: Callable[..., Any], names: tuple[str, ...]) -> inspect.Signature:
-    """Return the signature with the query parameters as keywords, for ``help()`` and completion."""
-    spelled = {name: keyword for keyword, name in _RENAMED}
-    keywords = [
-        inspect.Parameter(spelled.get(name, name), inspect.Parameter.KEYWORD_ONLY, default=None)
-        for name in (*names, *GLOBAL_PARAMS, *CONTROL_PARAMS)
-    ]
-    signature = inspect.signature(method)
-    return signature.replace(parameters=[*signature.parameters.values(), *keywords])
 
 
 class NamespacedClient:

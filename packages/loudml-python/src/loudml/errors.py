@@ -20,7 +20,6 @@ pickle, keep their cause and never hold a credential. Source: loudml-python 1.6.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -224,6 +223,8 @@ def from_transport(
 
 
 def _picklable(value: object) -> object:
+    import pickle  # only while an error is pickled
+
     try:
         pickle.dumps(value)
     except Exception:  # any failure to pickle has the same remedy

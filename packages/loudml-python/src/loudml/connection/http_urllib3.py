@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loudml.connection.backend import BackendConnection
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["VERIFY_CERTS_DEFAULT", "Urllib3HttpConnection", "create_ssl_context"]
 
@@ -15,6 +17,8 @@ VERIFY_CERTS_DEFAULT = None
 
 def create_ssl_context(**kwargs: Any) -> ssl.SSLContext:
     """Return ``ssl.create_default_context(**kwargs)``, for the option ``ssl_context``."""
+    import ssl  # takes a while to load
+
     return ssl.create_default_context(**kwargs)
 
 
