@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from transport_utils import errors
-from transport_utils.aio.connection import AsyncConnection
+from transport_utils.aio.connection import Answer, AsyncConnection
 from transport_utils.aio.pool import AsyncConnectionPool
 from transport_utils.backends.native import announced_length, host_header, same_connections
 from transport_utils.bodies import BodyStream, measure
@@ -210,7 +210,7 @@ class AsyncChannel:
         payload: bytes,
         body: bytes | BodyStream | None,
         length: int | None,
-        done: asyncio.Future[tuple[Head, bytes | None]],
+        done: Answer,
     ) -> None:
         if not isinstance(body, BodyStream):
             connection.write(payload + (body or b""))
