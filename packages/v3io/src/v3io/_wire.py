@@ -80,6 +80,8 @@ class RequestWriter:
             tail = self._make_tail(function, access_key, is_json)
         if body is not None:
             head = f"{method} {self._prefix}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
+            if kind is JsonBody:
+                return b"".join([head.encode("latin-1"), *body.pieces])
             whole: bytes = head.encode("latin-1") + body
             return whole
         fixed = self._without_body if method in _SENDS_LENGTH else self._fixed

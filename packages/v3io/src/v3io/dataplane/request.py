@@ -53,10 +53,23 @@ _OBJECT_TYPE = {"Content-Type": "application-octet-stream"}  # compat: as 0.7.2 
 _SEEK_TYPES = ("SEQUENCE", "TIME", "EARLIEST", "LATEST")
 
 
-class JsonBody(bytes):
-    """A body that is JSON already, for bodies that are built faster than by way of a dict."""
+class JsonBody:
+    """A body that is JSON already, in pieces: built faster than by way of a dict, and copied only once.
 
-    __slots__ = ()
+    Args:
+        pieces: Bytes whose concatenation is the body.
+    """
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 class Request:
@@ -138,7 +151,10 @@ class Request:
     @property
     def body(self) -> Any:
         """The body as sent: bytes, a stream, or ``None``."""
-        return orjson.dumps(self.content) if isinstance(self.content, dict) else self.content
+        content = self.content
+        if isinstance(content, dict):
+            return orjson.dumps(content)
+        return bytes(content) if isinstance(content, JsonBody) else content
 
     def encode_path(self) -> str:
         """Return path and query percent-encoded, as they stand in the request line."""
@@ -367,8 +383,9 @@ def encode_seek_shard(
 
 
 def _encode_record(record: Mapping[str, Any]) -> bytes:
+    """Return a record as JSON, after a comma."""
     data = record["data"]
-    text = b'{"Data":"%b"' % base64_codec.encode(data.encode() if type(data) is str else data)
+    text = b',{"Data":"%b"' % base64_codec.encode(data.encode() if type(data) is str else data)
     if len(record) > 1:
         if "client_info" in record:
             info = record["client_info"]
@@ -395,8 +412,12 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
         raise ValueError(
             f"put_records got {len(records)} records; the platform takes at most {MAX_RECORDS} in one call"
         )
-    body = JsonBody(b'{"Records":[%b]}' % b",".join([_encode_record(record) for record in records]))
-    return "POST", _stream(container, path), None, "PutRecords", None, body
+    pieces = [b'{"Records":[']
+    pieces += [_encode_record(record) for record in records]
+    if records:
+        pieces[1] = pieces[1][1:]
+    pieces.append(b"]}")
+    return "POST", _stream(container, path), None, "PutRecords", None, JsonBody(pieces)
 
 
 def encode_get_records(container: str, path: str, location: str, limit: int | None) -> Encoded:

@@ -125,11 +125,10 @@ class AsyncBatch(BatchCalls):
                 if not isinstance(call, Request):
                     queued._outcome = await call()
                     continue
-                response = await transport.send(call.encoded, call.access_key, call.output)
                 policy = call.raise_for_status or raise_for_status
-                if response.status_code >= 300 or policy:
-                    response.raise_for_status(policy)
-                queued._outcome = response
+                queued._outcome = await transport.send(
+                    call.encoded, call.access_key, call.output, policy
+                )
             except Exception as error:
                 queued._outcome = error
                 if not return_errors:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from transport_utils.aio.backends.native import AsyncNativeBackend
+from transport_utils.aio.backends.native import AsyncChannel, AsyncNativeBackend
 from transport_utils.backends.native import host_header
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.errors import TransportError
@@ -67,9 +68,11 @@ class Transport:
         self._where = make_endpoint(endpoint, self.max_connections, tls_verify)
         self._node = self._where.base_url
         self._backend = AsyncNativeBackend()
+        self._channel: AsyncChannel | None = None
         self._writer = RequestWriter(host_header(self._where), self._where.path_prefix)
         self._is_verbose = verbosity == "DEBUG"
         self._retry = retry or aio_policy(retry_intervals)
+        self._retried = self._retry.on_status
         self._closed = asyncio.Event()
         self._set_limits(timeout)
 
@@ -87,6 +90,7 @@ class Transport:
             other._set_limits(timeout)
         if retry is not None:
             other._retry = retry
+            other._retried = retry.on_status
         return other
 
     async def close(self) -> None:
@@ -94,7 +98,7 @@ class Transport:
         self._closed.set()
         await self._backend.aclose()
 
-    async def request(
+    def request(
         self,
         container: str | None,
         access_key: str | None,
@@ -103,8 +107,8 @@ class Transport:
         encoder: Callable[..., Any],
         encoder_args: Mapping[str, Any],
         output: Callable[[Any], Any] | None = None,
-    ) -> WireResponse:
-        """Send one request and return its response.
+    ) -> Awaitable[WireResponse]:
+        """Return an awaitable that sends one request and gives its response.
 
         Args: as for :meth:`v3io.dataplane.transport.abstract.Transport.request`; ``transport_actions`` is not looked
             at, since the calls of this client have none.
@@ -115,22 +119,16 @@ class Transport:
         """
         if self._is_verbose:
             self._log_request(Request(container, access_key, None, encoder, encoder_args, output))
-        encoded = encoder(container, **encoder_args)
-        response = await self.send(encoded, access_key, output)
-        if self._is_verbose:
-            self._logger.debug_with("Rx", status_code=response.status_code, body=response.body)
-        if response.status_code >= 300 or raise_for_status:
-            response.raise_for_status(raise_for_status)
-        return response
+        return self.send(encoder(container, **encoder_args), access_key, output, raise_for_status)
 
     async def send(
-        self, encoded: Encoded, access_key: str | None, output: Callable[[Any], Any] | None
+        self,
+        encoded: Encoded,
+        access_key: str | None,
+        output: Callable[[Any], Any] | None,
+        raise_for_status: Any,
     ) -> WireResponse:
-        """Send one encoded request and return its response, whatever the status.
-
-        Raises:
-            TransportError: The network failed, after the retries that were safe.
-        """
+        """Send one encoded request and return its response; see :meth:`request`."""
         limits = self._limits
         total_s = self._total_s
         started = time.monotonic()
@@ -139,23 +137,35 @@ class Transport:
         outcome: Any
         if payload is not None:
             try:
-                channel = self._backend.channel(self._where)
+                channel = self._channel
+                if channel is None or channel.pool.loop is not get_running_loop():
+                    channel = self._channel = self._backend.channel(self._where)
                 outcome = await channel.exchange(payload, encoded[0], limits, deadline)
             except TransportError as error:
                 outcome = error
             else:
                 head, content, reused = outcome
-                if head.status not in self._retry.on_status:
-                    return WireResponse(
+                if head.status not in self._retried:
+                    response = WireResponse(
                         output, head, content, self._node, started, time.monotonic(), 1, reused
                     )
+                    if head.status >= 300 or raise_for_status or self._is_verbose:
+                        self._judge(response, raise_for_status)
+                    return response
             message, replayable = None, True
         else:
             message, replayable = stream_message(encoded, access_key, limits)
             outcome = None
-        return await self._persist(
+        response = await self._persist(
             outcome, payload, message, replayable, encoded, output, deadline, started
         )
+        self._judge(response, raise_for_status)
+        return response
+
+    def _judge(self, response: WireResponse, raise_for_status: Any) -> None:
+        if self._is_verbose:
+            self._logger.debug_with("Rx", status_code=response.status_code, body=response.body)
+        response.raise_for_status(raise_for_status)
 
     async def _persist(
         self,
