@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import os
 import pathlib
 import shutil
 import socket
@@ -179,8 +181,25 @@ def compare(
     return rows
 
 
+RESULTS_VARIABLE = "BENCHMARK_RESULTS"
+"""Environment variable with a file to which every table is also appended as a line of JSON, for ``tools/bench.py``."""
+
+
+def _record(title: str, rows: Sequence[Row], bars: Sequence[Bar]) -> None:
+    path = os.environ.get(RESULTS_VARIABLE)
+    if path:
+        table = {
+            "title": title,
+            "rows": [dataclasses.asdict(row) for row in rows],
+            "bars": [dataclasses.asdict(bar) for bar in bars],
+        }
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(table) + "\n")
+
+
 def print_table(title: str, rows: Sequence[Row], bars: Sequence[Bar] = ()) -> None:
     """Print the rows for a person, with the bars beside them."""
+    _record(title, rows, bars)
     width = max(len(row.name) for row in rows)
     print(f"\n{title}")
     print(f"  {'':{width}}  {'wall':>7} {'spread':>13} {'cpu':>7} {'us':>9}  bars")

@@ -35,9 +35,7 @@ CONTENDERS = (
 BARS = [Bar("native", "wall", 1.9), Bar("urllib3", "wall", 7.0)]
 IMPORT_LIMIT_MS = 90.0
 IMPORTS = 15
-OPTIONAL_LIBRARIES = (
-    "asyncio click dateutil h2 httpx matplotlib numpy opentelemetry pandas requests rich urllib3 yaml"
-)
+OPTIONAL_LIBRARIES = "asyncio click dateutil h2 httpx matplotlib numpy opentelemetry pandas requests rich urllib3 yaml"
 
 
 class Worker:
@@ -140,7 +138,9 @@ def main() -> int:
         print_table("Loud.models.get of 200 B, times the raw socket loop", rows, BARS)
         missed = check(rows, BARS)
         took_ms, loaded = import_ms(), loaded_libraries()
-        print(f"\nimport loudml: {took_ms:.0f} ms above a bare interpreter (<= {IMPORT_LIMIT_MS:g})")
+        print(
+            f"\nimport loudml: {took_ms:.0f} ms above a bare interpreter (<= {IMPORT_LIMIT_MS:g})"
+        )
         print(f"optional libraries it loads: {', '.join(loaded) or 'none'}")
         if took_ms > IMPORT_LIMIT_MS:
             missed.append(f"import loudml: {took_ms:.0f} ms above {IMPORT_LIMIT_MS:g}")

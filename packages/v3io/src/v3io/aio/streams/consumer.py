@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 
 class Consumer:
-    """Reads the shards that the group gives to this member; arguments and promises as :class:`v3io.streams.consumer.Consumer`.
+    """Reads the shards that the group gives to this member.
+
+    Arguments and promises are those of :class:`v3io.streams.consumer.Consumer`.
 
     Belongs to one task; the heartbeat runs as another task of the same loop, so that a handler that blocks the loop for
     longer than ``settings.session_timeout_s`` loses its place.
