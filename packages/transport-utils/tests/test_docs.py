@@ -7,10 +7,13 @@ import gzip
 import hashlib
 import json
 import pathlib
+import pkgutil
+import re
 import ssl
 import warnings
 
 import pytest
+import transport_utils
 import trustme
 from cryptography.hazmat.primitives import serialization
 from mock_servers.doc_examples import find_examples, run_page
@@ -163,3 +166,15 @@ def test_no_example_hides_on_a_page_that_is_not_run(page):
     assert not [
         one for one in find_examples(PACKAGE / "docs" / page) if one.language.startswith("py")
     ]
+
+
+def test_the_reference_shows_every_module():
+    source = pathlib.Path(transport_utils.__file__).parent
+    modules = {
+        module.name
+        for module in pkgutil.walk_packages([str(source)], "transport_utils.")
+        if "._" not in module.name and not module.name.startswith("transport_utils.h1.")
+    }
+    shown = set(re.findall(r"automodule:: (\S+)", (PACKAGE / "docs" / "api.md").read_text()))
+    packages = {"transport_utils.aio"}
+    assert shown == modules - packages

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transport_utils.budget import RateLimiter, RetryBudget
     from transport_utils.compression import Compression, DecodeLimits
     from transport_utils.deadline import Deadline, Timeout
+    from transport_utils.discovery import Discovery
     from transport_utils.endpoint import Endpoint
     from transport_utils.errors import (
         BadResponse,
@@ -107,6 +108,7 @@ __all__ = [
     "Decision",
     "DecodeBomb",
     "DecodeLimits",
+    "Discovery",
     "DiscoveryError",
     "DnsError",
     "Endpoint",
@@ -184,6 +186,7 @@ _MODULES = {
     "budget": "RateLimiter RetryBudget",
     "compression": "Compression DecodeLimits",
     "deadline": "Deadline Timeout",
+    "discovery": "Discovery",
     "endpoint": "Endpoint",
     "errors": (
         "BadResponse BodyNotReplayable CertificateError ConfigurationError ConnectError "

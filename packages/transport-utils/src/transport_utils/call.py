@@ -20,8 +20,9 @@ A driver does only what the outside world demands::
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from transport_utils.auth import Auth
@@ -45,8 +46,12 @@ from transport_utils.retry import (
     RetryState,
     retry_after_s,
 )
+from transport_utils.trace import log_hooks
 
 __all__ = ["Call", "CallSettings"]
+
+_log = logging.getLogger("transport_utils.transport")
+_LOG_HOOKS = log_hooks(_log)
 
 
 class CallSettings(Protocol):
@@ -55,6 +60,7 @@ class CallSettings(Protocol):
     nodes: NodePool
     auth: Auth | None
     hooks: Hooks | None
+    logged_hooks: Hooks | None
     decode: DecodeLimits | None
     discovery: DiscoverySchedule | None
 
@@ -71,6 +77,7 @@ class Call:
     __slots__ = (
         "_attempt",
         "_context",
+        "_hooks",
         "_node",
         "_original",
         "_picked_at",
@@ -95,6 +102,7 @@ class Call:
         context: Mapping[str, Any] | None,
     ) -> None:
         self._settings = settings
+        self._hooks = settings.logged_hooks if _log.isEnabledFor(logging.DEBUG) else settings.hooks
         self._policy = policy
         self._context = context
         self._started = self._picked_at = started
@@ -121,8 +129,8 @@ class Call:
             node = self._node = settings.nodes.pick(
                 self._picked_at, context=self._context, tried=self._tried
             )
-        if settings.auth is not None or settings.hooks is not None:
-            self._prepare(node.endpoint, settings.hooks)
+        if settings.auth is not None or self._hooks is not None:
+            self._prepare(node.endpoint, self._hooks)
         return node
 
     def _prepare(self, endpoint: Endpoint, hooks: Hooks | None) -> None:
@@ -172,11 +180,11 @@ class Call:
         else:
             change = self._record_failure_status(node, response, now)
         response.duration_s = now - self._started
-        hooks = settings.hooks
-        if hooks is not None:
-            self._tell(hooks, node, change)
-            if hooks.on_response is not None and self._attempt is not None:
-                hooks.on_response(self._attempt, response.meta, now)
+        if change is not None:
+            self._tell(node, change)
+        hooks = self._hooks
+        if hooks is not None and hooks.on_response is not None and self._attempt is not None:
+            hooks.on_response(self._attempt, response.meta, now)
         if self._state is None:
             if self._policy.settles(status):
                 self.response = response
@@ -206,13 +214,15 @@ class Call:
         assert node is not None
         outcome = outcome_of_error(error)
         change = settings.nodes.record(node, outcome, self._picked_at, now)
-        hooks = settings.hooks
-        if hooks is not None:
-            self._tell(hooks, node, change)
-            if hooks.on_error is not None and self._attempt is not None:
-                hooks.on_error(self._attempt, error, now)
+        if change is not None:
+            self._tell(node, change)
+        hooks = self._hooks
+        if hooks is not None and hooks.on_error is not None and self._attempt is not None:
+            hooks.on_error(self._attempt, error, now)
         if not isinstance(error, TransportError):
             raise error
+        if error.method is None:
+            error.method, error.target = self.request.method, self.request.target
         if settings.discovery is not None and outcome is Outcome.NETWORK:
             settings.discovery.note_failure()
         if self._state is None:
@@ -220,9 +230,27 @@ class Call:
         other = settings.nodes.other_than((*self._tried, node))
         return self._follow(self._state.on_error(error, error.sent, now, other_node=other))
 
-    def _tell(self, hooks: Hooks, node: Node, change: NodeChange | None) -> None:
-        if change is not None and hooks.on_node_state is not None:
-            hooks.on_node_state(node.endpoint, change)
+    def _tell(self, node: Node, change: NodeChange) -> None:
+        for hooks in self._listening():
+            if hooks.on_node_state is not None:
+                hooks.on_node_state(node.endpoint, change)
+
+    def _tell_retry(self, delay_s: float) -> None:
+        attempt, node = self._attempt, self._node
+        assert node is not None
+        if attempt is None:
+            number = 1 if self._state is None else self._state.attempts
+            attempt = Attempt(self.request, node.endpoint, number, self._picked_at)
+        for hooks in self._listening():
+            if hooks.on_retry is not None:
+                hooks.on_retry(attempt, delay_s)
+
+    def _listening(self) -> Iterator[Hooks]:
+        """Yield whom to tell what happens seldom: the log hears of it at every level."""
+        if self._hooks is not None:
+            yield self._hooks
+        if self._hooks is not self._settings.logged_hooks:
+            yield _LOG_HOOKS
 
     def _begin(self) -> RetryState:
         request = self._original
@@ -242,9 +270,7 @@ class Call:
             self._stay = decision.same_node
             if not decision.same_node and self._node is not None:
                 self._tried = (*self._tried, self._node)
-            hooks = self._settings.hooks
-            if hooks is not None and hooks.on_retry is not None and self._attempt is not None:
-                hooks.on_retry(self._attempt, decision.delay_s)
+            self._tell_retry(decision.delay_s)
             return decision.delay_s
         if isinstance(decision, Raise):
             raise decision.error

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from transport_utils.auth import Auth, coerce_auth
 from transport_utils.bodies import measure
+from transport_utils.budget import RetryBudget
 from transport_utils.call import Call
 from transport_utils.compression import (
     DEFAULT_DECODE_LIMITS,
@@ -33,9 +34,10 @@ from transport_utils.retry import RetryPolicy
 from transport_utils.selectors import Selector
 from transport_utils.serializers import SerializerRegistry
 from transport_utils.telemetry import auto_hooks
+from transport_utils.trace import log_hooks
 from transport_utils.url import Params, encode_query
 
-__all__ = ["UNSET", "Settings", "TimeoutLike", "Unset", "coerce_retry"]
+__all__ = ["UNSET", "Settings", "TimeoutLike", "Unset"]
 
 
 class Unset(enum.Enum):
@@ -77,7 +79,7 @@ class Settings:
         self,
         endpoints: str | Endpoint | Iterable[str | Endpoint],
         *,
-        retry: RetryPolicy | int | None,
+        retry: RetryPolicy | int | Unset | None,
         health: HealthPolicy | None,
         selector: str | Selector | None,
         randomize: bool,
@@ -98,15 +100,22 @@ class Settings:
         if headers:
             given = [one.replace(headers={**headers, **one.headers}) for one in given]
         self.nodes = NodePool(given, selector=selector, health=health, randomize=randomize)
-        self.retry = coerce_retry(retry)
+        # Only policies made here share it; a policy of the caller's names its own.
+        self._budget = RetryBudget()
+        self._by_number: dict[int, RetryPolicy] = {}
+        self.retry = self._policy(3 if retry is UNSET else retry)
         self.timeout = given[0].timeout if timeout is UNSET else Timeout.coerce(timeout)
         self.auth = coerce_auth(auth)
         self.decode: DecodeLimits | None = (
             DEFAULT_DECODE_LIMITS if decode is True else decode or None
         )
         self._serializers = serializers
-        many = [hooks] if hooks is None or isinstance(hooks, Hooks) else list(hooks)
-        self.hooks = combine_hooks([*many, auto_hooks()])
+        many: list[Hooks | None] = (
+            [hooks] if hooks is None or isinstance(hooks, Hooks) else list(hooks)
+        )
+        many.append(auto_hooks())
+        self.hooks = combine_hooks(many)
+        self.logged_hooks = combine_hooks([*many, log_hooks()])
         self.discovery = None if discovery is None else DiscoverySchedule(discovery)
         self._last_timeout: tuple[Any, Timeout | None] = (None, None)
         self._lock = threading.Lock()
@@ -144,7 +153,7 @@ class Settings:
             if self.compression is not None and type(body) is bytes:
                 headers, body = _compressed(self.compression, headers, body)
         deadline = _NEVER if limits.total is None else Deadline(started + limits.total)
-        policy = self.retry if retry is UNSET else coerce_retry(retry)
+        policy = self.retry if retry is UNSET else self._policy(retry)
         request = Request(method, target, headers, body, limits, stream, None, idempotent)
         call = Call(self, request, started, deadline, policy, context)
         if self.hooks is not None and self.hooks.on_request_start is not None:
@@ -218,6 +227,22 @@ class Settings:
             response.meta.decode_error = reason
         return response.meta, body
 
+    def _policy(self, retry: RetryPolicy | int | None) -> RetryPolicy:
+        """Return a policy from what users write: a policy, a number of retries, or ``None`` for none."""
+        if isinstance(retry, RetryPolicy):
+            return retry
+        if retry is None:
+            return _NO_RETRY
+        if isinstance(retry, bool) or not isinstance(retry, int):
+            raise ConfigurationError(
+                f"retry={retry!r}: expected a RetryPolicy, a number of retries, or None"
+            )
+        policy = self._by_number.get(retry)
+        if policy is None:
+            policy = RetryPolicy(max_retries=retry, budget=self._budget)
+            self._by_number[retry] = policy
+        return policy
+
     def _limits(self, timeout: TimeoutLike) -> Timeout:
         if isinstance(timeout, Timeout):
             return timeout
@@ -227,23 +252,6 @@ class Settings:
             limits = Timeout.coerce(timeout)
             self._last_timeout = (timeout, limits)
         return limits
-
-
-def coerce_retry(retry: RetryPolicy | int | None) -> RetryPolicy:
-    """Return a policy from what users write: a policy, a number of retries, or ``None`` for none.
-
-    Raises:
-        ConfigurationError: Anything else.
-    """
-    if isinstance(retry, RetryPolicy):
-        return retry
-    if retry is None:
-        return _NO_RETRY
-    if isinstance(retry, int):
-        return RetryPolicy(max_retries=retry)
-    raise ConfigurationError(
-        f"retry={retry!r}: expected a RetryPolicy, a number of retries, or None"
-    )
 
 
 _NO_RETRY = RetryPolicy(max_retries=0, resend_stale=False)

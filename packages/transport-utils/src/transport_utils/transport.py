@@ -42,7 +42,9 @@ class Transport:
     Args:
         endpoints: Nodes, as URLs or :class:`~transport_utils.endpoint.Endpoint`; one or several.
         backend: Name or object, see :mod:`transport_utils.backends`.
-        retry: A policy, a number of retries, or ``None`` for none (not even after a stale connection).
+        retry: A policy, a number of retries, or ``None`` for none (not even after a stale connection). Not given: three
+            retries. Policies made from a number share one :class:`~transport_utils.budget.RetryBudget` of this
+            transport; one of your own has the budget it names.
         health: When nodes are left alone; ``None`` for the defaults.
         selector: How a node is chosen, see :mod:`transport_utils.selectors`; ``None`` for round robin.
         randomize: Whether to shuffle the nodes once.
@@ -68,7 +70,7 @@ class Transport:
         endpoints: str | Endpoint | Iterable[str | Endpoint],
         *,
         backend: str | HttpBackend = "native",
-        retry: RetryPolicy | int | None = RetryPolicy(),  # noqa: B008 - immutable
+        retry: RetryPolicy | int | Unset | None = UNSET,
         health: HealthPolicy | None = None,
         selector: str | Selector | None = None,
         randomize: bool = True,

@@ -65,7 +65,7 @@ class AsyncTransport:
         endpoints: str | Endpoint | Iterable[str | Endpoint],
         *,
         backend: str | AsyncHttpBackend = "native",
-        retry: RetryPolicy | int | None = RetryPolicy(),  # noqa: B008 - immutable
+        retry: RetryPolicy | int | Unset | None = UNSET,
         health: HealthPolicy | None = None,
         selector: str | Selector | None = None,
         randomize: bool = True,
