@@ -34,7 +34,6 @@ ROUNDS = 6
 WEEK_HARMONICS = 3
 NOISE_HARMONICS = 3
 NOISE_FLOOR = 0.2
-MEAN_ABSOLUTE = 0.798
 ROWS_PER_COLUMN = 4
 RIDGE = 1e-6
 CLIP_SD = 3.0
@@ -348,8 +347,9 @@ def fit(
     sd = max(_spread(residuals[present]), floor)
     quiet = replace(candidate, harmonics=NOISE_HARMONICS, side_bands=0)
     noise_frequencies = _frequencies(periods, quiet, interval_s, rows // ROWS_PER_COLUMN)
-    sizes = np.abs(residuals[present]) / (MEAN_ABSOLUTE * sd)
-    noise = _robust(_design((times - origin)[present], noise_frequencies, trend=False), sizes)
+    around = _design((times - origin)[present], noise_frequencies, trend=False)
+    noise = _robust(around, np.abs(residuals[present]) / sd)
+    noise /= max(float(np.median(around @ noise)), NOISE_FLOOR)
     fitted = Fit(
         origin=origin,
         interval_s=interval_s,

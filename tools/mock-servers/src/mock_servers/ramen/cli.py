@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import threading
 
 import click
 
+from mock_servers.foreground import wait_for_interrupt
 from mock_servers.ramen.server import DEFAULT_TOKENS, RamenServer
 
 __all__ = ["command"]
@@ -44,7 +44,5 @@ def command(
         kept = f"kept in {data}" if data else "in memory"
         click.echo(f"Ramen at {server.url}, messages {kept}; Ctrl-C ends")
         click.echo(f"  see {server.url}/_mock/stats and {server.url}/_mock/messages")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            click.echo(f"stopped with {server.store.count()} messages")
+        wait_for_interrupt()
+        click.echo(f"stopped with {server.store.count()} messages")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import threading
 
 import click
 
+from mock_servers.foreground import wait_for_interrupt
 from mock_servers.v3io.access import Grant
 from mock_servers.v3io.server import DEFAULT_CONTAINERS, V3ioServer
 
@@ -67,7 +67,5 @@ def command(
         click.echo(
             f"export V3IO_API={server.url} V3IO_ACCESS_KEY={next(iter(keys or {'any': []}))}"
         )
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            click.echo("stopped")
+        wait_for_interrupt()
+        click.echo("stopped")

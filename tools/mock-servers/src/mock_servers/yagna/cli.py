@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pathlib
-import signal
-import threading
 
 import click
 
+from mock_servers.foreground import wait_for_interrupt
 from mock_servers.yagna.config import YagnaConfig
 
 __all__ = ["command"]
@@ -85,12 +84,8 @@ def command(
         isolation=isolation,
         debit_note_interval_s=debit_notes,
     )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     with YagnaServer(config, port=port) as server:
         click.echo(f"# yagna: {providers} providers at {server.url}; Ctrl-C ends everything")
         for name, value in server.variables.items():
             click.echo(f"export {name}={value}")
-        while not stop.wait(3600):
-            pass
+        wait_for_interrupt()
