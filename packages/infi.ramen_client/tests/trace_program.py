@@ -1,7 +1,8 @@
 """Program whose system calls are recorded: ``trace_program.py FOLDER``.
 
-It does everything that writes: set-up, single and grouped pushes, acknowledgements, a dead letter, the reserve, checkpoints,
-damage and salvage, a second opening. Marks are written to descriptor 1: ``stored R...`` after a push has returned, ``going R...`` before messages leave the queue on purpose.
+It does everything that writes: set-up, single and grouped pushes, acknowledgements, a dead letter, the reserve,
+checkpoints, damage and salvage, a second opening. Marks are written to descriptor 1: ``stored R...`` after a push has
+returned, ``dead R`` after a dead letter is kept, ``going R...`` before messages leave the queue on purpose.
 """
 
 import os

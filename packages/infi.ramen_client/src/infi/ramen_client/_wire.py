@@ -6,9 +6,9 @@ native backend of transport_utils carries it. Through a proxy the urllib3 backen
 
 from __future__ import annotations
 
-import gzip
+import functools
 import os
-import urllib.parse
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,28 @@ ENCODINGS = ("zlib", "gzip")
 MAX_CONNECT_S = 5.0
 
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII).fullmatch
+
+
+def _quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return text if _UNRESERVED(text) else quote(text, safe="")
+
+
 def _part(value: Any) -> str:
     text = str(value)
-    return text if is_name(text) else urllib.parse.quote(text, safe="")
+    return text if is_name(text) else _quoted(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _start_of_target(
+    category: Any, serial: int, sender: str, data_type: Any, data_version: Any, version: str
+) -> str:
+    return (
+        f"/ramen/v1/{_part(category)}/{serial}/{_part(sender)}.{_part(data_type)}.{_part(data_version)}"
+        f"/?version={_quoted(version)}&reqid="
+    )
 
 
 class Wire:
@@ -151,12 +170,15 @@ class Wire:
     def target(self, row: Mapping[str, Any] | Any, reqid: str) -> str:
         """Return path and query of a message."""
         config = self.config
-        return (
-            f"/ramen/v1/{_part(row['category'])}/{config.system_serial}/{_part(config.sender)}"
-            f".{_part(row['data_type'])}.{_part(row['data_version'])}"
-            f"/?version={urllib.parse.quote(config.system_version, safe='')}"
-            f"&reqid={urllib.parse.quote(reqid, safe='')}"
+        start = _start_of_target(
+            row["category"],
+            config.system_serial,
+            config.sender,
+            row["data_type"],
+            row["data_version"],
+            config.system_version,
         )
+        return start + _quoted(reqid)
 
     def body(self, stream: bytes) -> bytes:
         """Return the body for a stored zlib stream, having read it once to know that it is whole.
@@ -165,7 +187,11 @@ class Wire:
             ValueError: It is not.
         """
         plain = inflate(stream)
-        return stream if self.encoding == "zlib" else gzip.compress(plain, 6, mtime=0)
+        if self.encoding == "zlib":
+            return stream
+        import gzip
+
+        return gzip.compress(plain, 6, mtime=0)
 
     def test_body(self) -> bytes:
         """Return the body of ``test_connection``: an empty object, compressed like every other body."""

@@ -10,7 +10,6 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -167,7 +166,6 @@ class AsyncQueueReader:
             max_retry_delay_s=max_retry_delay,
             dead_after=dead_after,
             on_event=on_event,
-            rng=random.Random(),
         )
         self._status = StatusFile(files)
         self._disk: concurrent.futures.ThreadPoolExecutor | None = None

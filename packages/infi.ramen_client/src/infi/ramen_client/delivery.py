@@ -9,18 +9,21 @@ under the same request id.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from infi.ramen_client.blacklist import Blacklist
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, Outcome
 from infi.ramen_client.errors import DataError
 from infi.ramen_client.replies import Reply, Verdict, Verdicts, judge
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = [
     "ACCEPTED",
@@ -45,6 +48,17 @@ BATCH = 100
 FLUSH_AFTER_S = 0.1
 DEFAULT_POLLING_S = 5.0
 DEFAULT_RETRY_S = 30.0
+
+
+def _ignore(*_arguments: Any, **_facts: Any) -> None:
+    """Take an event nobody wants."""
+
+
+@functools.cache
+def _jitter() -> random.Random:
+    from random import Random
+
+    return Random()
 
 
 def path_of(row: Mapping[str, Any] | Any) -> Path:
@@ -100,7 +114,6 @@ class Delivery:
         max_retry_delay_s: Longest pause between attempts, seconds; never below ``retry_delay``.
         dead_after: A message is set aside after so many failed attempts, ``None`` for never.
         on_event: Called with ``accepted``, ``dropped``, ``dead``, ``retry``, ``refused`` and facts.
-        rng: Source of the jitter.
         clock: Monotonic seconds.
     """
 
@@ -114,7 +127,6 @@ class Delivery:
         max_retry_delay_s: float = 600.0,
         dead_after: int | None = None,
         on_event: Callable[..., None] | None = None,
-        rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -123,8 +135,7 @@ class Delivery:
         self._dead = dead
         self._max_retry_delay_s = max_retry_delay_s
         self._dead_after = dead_after
-        self._on_event = on_event or (lambda *_args, **_facts: None)
-        self._rng = rng or random.Random()
+        self._on_event = on_event or _ignore
         self._clock = clock
         self.stats = Stats()
         self._batch: deque[Any] = deque()
@@ -236,14 +247,16 @@ class Delivery:
         self._network_failures = 0
         verdict = judge(reply)
         kind = verdict.kind
-        if kind in (Verdicts.ACCEPTED, Verdicts.DROPPED):
+        if kind is Verdicts.ACCEPTED or kind is Verdicts.DROPPED:
             self._pauses = 0
-            self._failures.pop(path_of(row), None) if self._failures else None
+            if self._failures:
+                self._failures.pop(path_of(row), None)
             if kind is Verdicts.ACCEPTED:
                 self.stats.accepted += 1
                 self.stats.last_accepted_at = time.time()
                 self._remove(row, Outcome.ACCEPTED)
-                self._on_event("accepted", reqid=reqid_of(row))
+                if self._on_event is not _ignore:
+                    self._on_event("accepted", reqid=reqid_of(row))
             else:
                 self.take_rule(verdict.rule)
                 self.stats.dropped += 1
@@ -352,7 +365,7 @@ class Delivery:
 
         base_s = self._config.retry_delay or DEFAULT_RETRY_S
         schedule = Exponential(base_s, 2.0, self._cap_s(), "equal")
-        return schedule.delay(attempt, 0.0, self._rng)
+        return schedule.delay(attempt, 0.0, _jitter())
 
     def _asked_s(self, reply: Reply) -> float:
         from transport_utils.retry import retry_after_s

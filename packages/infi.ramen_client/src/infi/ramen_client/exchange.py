@@ -8,14 +8,18 @@ come, and every message can be repeated under its request id.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from infi.ramen_client._wire import Wire, decoded
+from infi.ramen_client._wire import MAX_CONNECT_S, Wire, decoded
 from infi.ramen_client.replies import Reply
+
+if TYPE_CHECKING:
+    from transport_utils.deadline import Timeout
 
 __all__ = ["AsyncExchange", "Exchange", "Failure"]
 
@@ -39,7 +43,6 @@ class Failure(Exception):
 
 @dataclasses.dataclass(slots=True)
 class _Call:
-    url: str
     target: str
     payload: bytes
     body: bytes
@@ -58,9 +61,9 @@ def _prepare(wire: Wire, row: Mapping[str, Any] | Any, reqid: str, body: bytes) 
     except TransportError as error:
         raise Failure(f"the configuration cannot be used: {error}", sent=False) from error
     target = wire.target(row, reqid)
-    url = wire.base_url + target
-    logger.info("POST %s", url)
-    return _Call(url, target, wire.payload(target, body), body)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("POST %s%s", wire.base_url, target)
+    return _Call(target, wire.payload(target, body), body)
 
 
 def _finished(reply: Reply) -> Reply:
@@ -75,7 +78,7 @@ def _failed(error: Exception, call: _Call, wire: Wire, *, stopped: bool) -> Fail
     if stopped:
         return Failure("stopped", sent=sent, stopped=True)
     what = "Timeout" if isinstance(error, TimeoutError) else "Connection error"
-    logger.error("%s on %s: %s", what, call.url, error)
+    logger.error("%s on %s%s: %s", what, wire.base_url, call.target, error)
     hint = ""
     if not sent and (name := wire.ignored_proxy()):
         hint = f"; {name} is set but not used: set config.proxy, or pass trust_env=True"
@@ -101,12 +104,12 @@ class Exchange:
         Raises:
             Failure: No reply came.
         """
-        from transport_utils.deadline import Deadline, Timeout
+        from transport_utils.deadline import Deadline
         from transport_utils.errors import StaleConnection, TransportError
 
         call = _prepare(self._wire, row, reqid, body)
         total_s = self._wire.timeout_s()
-        timeout = Timeout(connect=_connect_s(total_s), read=None, write=None, pool=None)
+        timeout = _timeout(total_s)
         deadline = Deadline.after(total_s, time.monotonic())
         for attempt in (1, 2):
             try:
@@ -141,10 +144,12 @@ class Exchange:
             backend.close()
 
 
-def _connect_s(total_s: float | None) -> float:
-    from infi.ramen_client._wire import MAX_CONNECT_S
+@functools.lru_cache(maxsize=8)
+def _timeout(total_s: float | None) -> Timeout:
+    from transport_utils.deadline import Timeout
 
-    return MAX_CONNECT_S if total_s is None else min(MAX_CONNECT_S, total_s)
+    connect_s = MAX_CONNECT_S if total_s is None else min(MAX_CONNECT_S, total_s)
+    return Timeout(connect=connect_s, read=None, write=None, pool=None)
 
 
 def _make_backend(wire: Wire) -> Any:
@@ -157,13 +162,20 @@ def _perform(backend: Any, wire: Wire, call: _Call, timeout: Any, deadline: Any)
     if backend.name == "native":
         channel = backend.channel(wire.endpoint)
         head, content, _ = channel.exchange(call.payload, "POST", timeout, deadline)
-        return decoded(head.status, head.headers, content)
+        return _from_head(head, content)
     from transport_utils.messages import Request
 
     response = backend.request(
         wire.endpoint, Request("POST", call.target, body=call.body, timeout=timeout), deadline
     )
     return decoded(response.status, response.headers, response.content)
+
+
+def _from_head(head: Any, content: bytes) -> Reply:
+    """Return a reply whose headers are only parsed when they are wanted."""
+    if b"\ncontent-encoding:" in head.block.lower():
+        return decoded(head.status, head.headers, content)
+    return Reply(head.status, lambda: head.headers, content)
 
 
 class AsyncExchange:
@@ -183,7 +195,7 @@ class AsyncExchange:
         Raises:
             Failure: No reply came.
         """
-        from transport_utils.deadline import Deadline, Timeout
+        from transport_utils.deadline import Deadline
         from transport_utils.errors import StaleConnection, TransportError
 
         call = _prepare(self._wire, row, reqid, body)
@@ -194,13 +206,13 @@ class AsyncExchange:
 
             self._backend = AsyncNativeBackend()
         total_s = self._wire.timeout_s()
-        timeout = Timeout(connect=_connect_s(total_s), read=None, write=None, pool=None)
+        timeout = _timeout(total_s)
         deadline = Deadline.after(total_s, time.monotonic())
         for attempt in (1, 2):
             try:
                 channel = self._backend.channel(self._wire.endpoint)
                 head, content, _ = await channel.exchange(call.payload, "POST", timeout, deadline)
-                return _finished(decoded(head.status, head.headers, content))
+                return _finished(_from_head(head, content))
             except StaleConnection as error:
                 if attempt == 2:
                     raise _failed(error, call, self._wire, stopped=False) from error

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -126,7 +124,6 @@ class QueueReader:
             self._queue.disk,
             self._blacklist,
             self._dead,
-            rng=random.Random(),
             **self._options,
         )
         self._stop = threading.Event()
@@ -346,6 +343,8 @@ class QueueReader:
             Whether the server accepted it; ``False`` also when the token is refused or no answer came. A rule in a
             DROPPED reply is taken over.
         """
+        import uuid
+
         row = {"category": "metrics", "data_type": "test", "data_version": "v1"}
         self._session.start()
         try:

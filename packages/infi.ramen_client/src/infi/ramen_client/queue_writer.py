@@ -5,7 +5,6 @@ Source: ``infi.ramen_client.queue_writer`` of 1.40. ``push_many``, ``push_nowait
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from infi.ramen_client.reqid import new_reqid, reqid_text
 from infi.ramen_client.serialization import compress, deflate, dump_json, encode
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from typing_extensions import Self
 
 __all__ = ["DefaultQueue", "QueueWriter", "compress", "dump_json", "validate_name"]
@@ -98,7 +99,7 @@ class QueueWriter:
 
     def push_nowait(
         self, category: Any, data_type: Any, data_version: Any, data: Any, reqid: Any = None
-    ) -> concurrent.futures.Future[None]:
+    ) -> Future[None]:
         """Store one message in the background.
 
         Returns:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["Reply", "Verdict", "Verdicts", "judge"]
@@ -35,19 +35,34 @@ class Verdicts(enum.Enum):
     """The token is not good: try everything again much later."""
 
 
-@dataclasses.dataclass(slots=True)
 class Reply:
     """A complete reply.
 
+    Args:
+        status: HTTP status.
+        headers: Headers of the reply, or what returns them when they are wanted.
+        body: Decoded body.
+
     Attributes:
         status: HTTP status.
-        headers: Headers of the reply.
         body: Decoded body.
     """
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    __slots__ = ("_headers", "body", "status")
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str] | Callable[[], Mapping[str, str]], body: bytes
+    ) -> None:
+        self.status = status
+        self.body = body
+        self._headers = headers
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers of the reply, looked up without regard to case."""
+        if callable(self._headers):
+            self._headers = self._headers()
+        return self._headers
 
     def json(self) -> Any:
         """Return the body as JSON, ``None`` when it is not."""
@@ -78,6 +93,8 @@ class Verdict:
     answer: Any = None
 
 
+_USUAL = b'{"code":"ACCEPTED","details":null}'
+_ACCEPTED = Verdict(Verdicts.ACCEPTED, "ACCEPTED")
 _FINAL = frozenset({400, 413, 415})
 _LATER = frozenset({408, 425})
 
@@ -85,6 +102,8 @@ _LATER = frozenset({408, 425})
 def judge(reply: Reply) -> Verdict:
     """Return what a reply means for the message that was sent."""
     status = reply.status
+    if status == 202 and reply.body == _USUAL:
+        return _ACCEPTED
     answer = reply.json()
     code = answer.get("code") if isinstance(answer, dict) else None
     if status == 202:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 from typing import Any
 
 __all__ = ["new_reqid", "reqid_text"]
@@ -21,7 +20,7 @@ class _Source:
         self.renew()
 
     def renew(self) -> None:
-        self.prefix = secrets.token_hex(8)
+        self.prefix = os.urandom(8).hex()
         self.numbers = itertools.count(1)
 
 

@@ -6,14 +6,15 @@ is an error here, except for sets, UUIDs, enums and paths, which have an obvious
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import enum
+import functools
 import json
 import math
-import pathlib
+import os
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,7 +54,7 @@ def _plain(value: Any) -> Any:
             return list(value)
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, (uuid.UUID, pathlib.PurePath)):
+    if isinstance(value, os.PathLike) or type(value).__module__ == "uuid":
         return str(value)
     raise EncodingError(type(value).__name__)
 
@@ -101,13 +102,12 @@ def encode(data: Any, *, allow_nan: bool = False) -> bytes:
         return data.encode("utf-8")
     if isinstance(data, bytes):
         return data
-    if _orjson_dumps is not None:
-        try:
-            text = _orjson_dumps(data, None, _orjson_options)
-        except (TypeError, ValueError, RecursionError):
-            text = b"null"
-        if b"null" not in text and text.isascii():  # orjson writes NaN as null, and does not escape
-            return text
+    try:
+        text = _codec().dumps(data)
+    except (TypeError, ValueError, RecursionError):
+        text = b"null"
+    if b"null" not in text and text.isascii():  # orjson writes NaN as null, and does not escape
+        return text
     return dump_json(data, allow_nan=allow_nan).encode("ascii")
 
 
@@ -116,16 +116,56 @@ def compress(data: bytes) -> bytes:
     return zlib.compress(data)
 
 
+def deflate(data: bytes) -> bytes:
+    """Return ``data`` as a zlib stream of level 1, by ISA-L where it is installed: what writers store."""
+    return _codec().deflate(data)
+
+
 def inflate(stream: bytes) -> bytes:
     """Return what :func:`deflate` or :func:`compress` was given.
 
     Raises:
         ValueError: The stream is damaged or cut short.
     """
+    codec = _codec()
     try:
-        return zlib.decompress(stream)
-    except zlib.error as cause:
+        return codec.inflate(stream)
+    except codec.errors as cause:
         raise ValueError(f"not a whole zlib stream: {cause}") from cause
+
+
+class _Codec:
+    """The fastest libraries that are installed, loaded with the first message."""
+
+    __slots__ = ("deflate", "dumps", "errors", "inflate")
+
+    def __init__(self) -> None:
+        self.deflate: Callable[[bytes], bytes] = _zlib_deflate
+        self.inflate: Callable[[bytes], bytes] = zlib.decompress
+        self.errors: tuple[Any, ...] = (zlib.error,)
+        self.dumps: Callable[[Any], bytes] = _dumps_nothing
+        with contextlib.suppress(ImportError):
+            from isal import isal_zlib
+
+            fast = isal_zlib.compress
+            self.deflate = lambda data: fast(data, LEVEL)
+            self.inflate = isal_zlib.decompress
+            self.errors = (zlib.error, isal_zlib.error)
+        with contextlib.suppress(ImportError):
+            import orjson
+
+            dumps = orjson.dumps
+            options = (
+                orjson.OPT_PASSTHROUGH_DATETIME
+                | orjson.OPT_PASSTHROUGH_DATACLASS
+                | orjson.OPT_PASSTHROUGH_SUBCLASS
+            )
+            self.dumps = lambda data: dumps(data, None, options)
+
+
+@functools.cache
+def _codec() -> _Codec:
+    return _Codec()
 
 
 def _zlib_deflate(data: bytes) -> bytes:
@@ -133,32 +173,8 @@ def _zlib_deflate(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def _load_deflate() -> Callable[[bytes], bytes]:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return _zlib_deflate
-    fast = isal_zlib.compress
-    return lambda data: fast(data, LEVEL)
-
-
-def _load_orjson() -> tuple[Callable[..., bytes] | None, int]:
-    try:
-        import orjson
-    except ImportError:
-        return None, 0
-    options = (
-        orjson.OPT_PASSTHROUGH_DATETIME
-        | orjson.OPT_PASSTHROUGH_DATACLASS
-        | orjson.OPT_PASSTHROUGH_SUBCLASS
-    )
-    return orjson.dumps, options
-
-
-deflate: Callable[[bytes], bytes] = _load_deflate()
-"""Return bytes as a zlib stream of level 1, by ISA-L where it is installed: what writers store."""
-
-_orjson_dumps, _orjson_options = _load_orjson()
+def _dumps_nothing(data: Any) -> bytes:
+    raise TypeError(data)
 
 
 def _is_not_finite(value: Any) -> bool:

@@ -6,14 +6,16 @@ then syncs, so that syncing and the next group's writing overlap. Used by :class
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from infi.ramen_client.errors import QueueError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["GroupCommit", "IntervalSync", "StoredRow"]
 
@@ -27,7 +29,7 @@ class _Entry:
     __slots__ = ("error", "future", "gate", "leads", "rows")
 
     def __init__(
-        self, rows: Sequence[StoredRow], future: concurrent.futures.Future[None] | None = None
+        self, rows: Sequence[StoredRow], future: Future[None] | None = None
     ) -> None:
         self.rows = rows
         self.future = future
@@ -102,12 +104,14 @@ class GroupCommit:
         elif entry.error is not None:
             raise _copied(entry.error)
 
-    def submit_nowait(self, rows: Sequence[StoredRow]) -> concurrent.futures.Future[None]:
+    def submit_nowait(self, rows: Sequence[StoredRow]) -> Future[None]:
         """Store rows soon, in a thread of this object; the future ends when they are durable.
 
         The future cannot be cancelled. Its exception is a :class:`QueueError`.
         """
-        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        from concurrent.futures import Future
+
+        future: Future[None] = Future()
         future.set_running_or_notify_cancel()
         with self._mutex:
             self._waiting.append(_Entry(rows, future))

@@ -12,7 +12,6 @@ commit of the file system with every sync; SQLite stops reading a log at the fir
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -21,12 +20,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from infi.ramen_client.diskqueue import salvage, schema
+from infi.ramen_client.diskqueue import schema
 from infi.ramen_client.diskqueue.files import QueueFiles, sync_directory
-from infi.ramen_client.diskqueue.salvage import Report
 from infi.ramen_client.diskqueue.turn import Turn
 from infi.ramen_client.errors import QueueBusy, QueueError, QueueFull
+
+if TYPE_CHECKING:
+    from infi.ramen_client.diskqueue.salvage import Report
 
 __all__ = ["Database", "is_damage", "is_full", "translated"]
 
@@ -107,6 +109,8 @@ class Database:
     def _open(self) -> sqlite3.Connection | None:
         files = self._files
         if files.identity() is None or os.path.exists(files.salvaged):
+            from infi.ramen_client.diskqueue import salvage
+
             files.make_directory()
             with self._turn.taken():
                 if salvage.finish(files):
@@ -122,7 +126,7 @@ class Database:
             if not schema.is_set_up(connection):
                 with self._turn.taken():
                     schema.set_up(connection)
-            salvage.quick_check(connection)
+            schema.quick_check(connection)
             wal = os.open(files.wal, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             connection.close()
@@ -158,6 +162,8 @@ class Database:
         Raises:
             QueueError: The files cannot be moved or written.
         """
+        from infi.ramen_client.diskqueue import salvage
+
         self.generation += 1
         self.close()
         try:
@@ -229,6 +235,8 @@ class Database:
     def forget(self) -> None:
         """Let go of a connection inherited through a fork without closing it, which SQLite forbids in the child."""
         if self._connection is not None:
+            import ctypes
+
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # never to be finalized
             self._connection = None
         if self._wal >= 0:

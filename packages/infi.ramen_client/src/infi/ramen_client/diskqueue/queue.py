@@ -7,7 +7,6 @@ processes may push; one process reads at a time (see :class:`~.turn.FileLock` on
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import enum
 import functools
@@ -17,7 +16,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from infi.ramen_client.diskqueue import schema, space
 from infi.ramen_client.diskqueue.commit import GroupCommit, IntervalSync, StoredRow
@@ -26,6 +25,9 @@ from infi.ramen_client.diskqueue.files import QueueFiles
 from infi.ramen_client.diskqueue.turn import Turn
 from infi.ramen_client.diskqueue.wake import Bell
 from infi.ramen_client.errors import QueueError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["DiskQueue", "Outcome"]
 
@@ -135,7 +137,7 @@ class DiskQueue:
             self._commits.submit(rows)
             self._after_push(sum(len(row[4]) for row in rows))
 
-    def push_nowait(self, row: StoredRow) -> concurrent.futures.Future[None]:
+    def push_nowait(self, row: StoredRow) -> Future[None]:
         """Store one message soon; the future ends when :meth:`push` would return, or with its error."""
         future = self._commits.submit_nowait((row,))
         size = len(row[4])

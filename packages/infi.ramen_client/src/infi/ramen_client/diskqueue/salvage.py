@@ -1,6 +1,6 @@
 """What is done when the database is damaged: the files go to quarantine, the readable messages into a new database.
 
-:func:`quick_check` is the bounded check of every opening; damage deeper down shows when a page is used. Called by
+The bounded check of every opening is in :mod:`.schema`; damage deeper down shows when a page is used. Called by
 :class:`~infi.ramen_client.diskqueue.database.Database` and by the ``doctor`` command.
 """
 
@@ -24,7 +24,7 @@ from infi.ramen_client.diskqueue.files import (
     sync_file,
 )
 
-__all__ = ["Report", "finish", "quick_check", "salvage", "set_apart"]
+__all__ = ["Report", "finish", "salvage", "set_apart"]
 
 _COLUMNS = "id, ts, category, data_type, data_version, reqid, data"
 _INSERT = f"INSERT OR IGNORE INTO queue ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
@@ -43,18 +43,6 @@ class Report:
 
     saved: int
     kept: str
-
-
-def quick_check(connection: sqlite3.Connection) -> None:
-    """Read the schema, the counters and both ends of the table: costs the same at any length.
-
-    Raises:
-        sqlite3.DatabaseError: One of them is damaged.
-    """
-    for order in ("ASC", "DESC"):
-        connection.execute(f"SELECT * FROM queue ORDER BY id {order} LIMIT 1").fetchone()  # noqa: S608
-    connection.execute("SELECT * FROM ramen_counters").fetchone()
-    connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'queue'").fetchone()
 
 
 def set_apart(files: QueueFiles) -> str:

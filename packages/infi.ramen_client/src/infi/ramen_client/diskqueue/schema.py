@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +22,7 @@ __all__ = [
     "create_database",
     "is_altered_by_column",
     "is_set_up",
+    "quick_check",
     "recount",
     "set_up",
     "spare_database",
@@ -119,7 +119,7 @@ def spare_database(files: QueueFiles) -> Iterator[str]:
         OSError: A file cannot be written.
         sqlite3.Error: The same, from SQLite.
     """
-    spare = f"{files.database}.{os.getpid()}.{secrets.token_hex(4)}.new"
+    spare = f"{files.database}.{os.getpid()}.{os.urandom(4).hex()}.new"
     os.close(os.open(spare, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
     try:
         with contextlib.closing(sqlite3.connect(spare, isolation_level=None)) as connection:
@@ -150,6 +150,18 @@ def create_database(files: QueueFiles) -> None:
         with contextlib.suppress(FileExistsError):
             os.link(spare, files.database)
         sync_directory(files.directory)
+
+
+def quick_check(connection: sqlite3.Connection) -> None:
+    """Read the schema, the counters and both ends of the table: costs the same at any length.
+
+    Raises:
+        sqlite3.DatabaseError: One of them is damaged.
+    """
+    for order in ("ASC", "DESC"):
+        connection.execute(f"SELECT * FROM queue ORDER BY id {order} LIMIT 1").fetchone()  # noqa: S608
+    connection.execute("SELECT * FROM ramen_counters").fetchone()
+    connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'queue'").fetchone()
 
 
 def is_set_up(connection: sqlite3.Connection) -> bool:

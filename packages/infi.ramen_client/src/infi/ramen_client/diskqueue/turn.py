@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -76,16 +75,12 @@ class Turn:
     Args:
         files: The queue.
         timeout_s: Longest wait in seconds.
-        rng: Source of the pauses.
     """
 
-    def __init__(
-        self, files: QueueFiles, *, timeout_s: float, rng: random.Random | None = None
-    ) -> None:
+    def __init__(self, files: QueueFiles, *, timeout_s: float) -> None:
         self._lock = FileLock(files, files.turn)
         self._path = files.turn
         self._timeout_s = timeout_s
-        self._rng = rng or random.Random()
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -104,9 +99,11 @@ class Turn:
         """Wait for the turn; see :meth:`taken`."""
         if self._lock.try_acquire():
             return
+        from random import random
+
         end = time.monotonic() + self._timeout_s
         while True:
-            time.sleep(0.0001 + self._rng.random() * 0.0002)
+            time.sleep(0.0001 + random() * 0.0002)
             if self._lock.try_acquire():
                 return
             if time.monotonic() > end:
