@@ -1,13 +1,16 @@
-"""Run the demo: ``hatch run demo [--only NAME] [--keep] [--list]``.
+"""Run the demo: ``hatch run demo [--only NAME] [--keep] [--console] [--list]``.
 
 Each client has a chapter, ``tools/chapters/<client>.py``, that starts the servers it needs on free ports and walks
 through the client's job on real input; ``tools/stage.py`` says how one is written. Chapters run one after the other,
-those of :data:`ORDER` first; the demo exits with 0 only if every step of every chapter held.
+those of :data:`ORDER` first; the demo exits with 0 only if every step of every chapter held. ``--console`` shows their
+servers on a web page and runs them again and again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import pathlib
 import sys
@@ -16,12 +19,16 @@ import time
 import traceback
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from stage import Stage, StepFailed
+
+if TYPE_CHECKING:
+    from mock_servers.console import Console as Page
 
 CHAPTERS = pathlib.Path(__file__).parent / "chapters"
 ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "yagna")
@@ -105,11 +112,67 @@ def summary(outcomes: list[Outcome]) -> Table:
     return table
 
 
+class Demo:
+    """One run of the demo: chapters, their stages, and the page that shows them if there is one.
+
+    Args:
+        names: Chapters to run.
+        console: Terminal.
+        page: Page of ``--console``.
+    """
+
+    def __init__(self, names: list[str], console: Console, page: Page | None) -> None:
+        self._names = names
+        self._console = console
+        self._page = page
+        self._stages: dict[str, Stage] = {}
+
+    def round(self, *, keep: bool) -> list[Outcome]:
+        """Run every chapter once; with ``keep`` what a chapter started goes on until the chapter runs again."""
+        watchdog = Watchdog(LIMIT_S)
+        outcomes = []
+        try:
+            for name in self._names:
+                if name in self._stages:
+                    self._stages[name].close()
+                stage = watchdog.stage = self._stages[name] = Stage(self._console, self._page)
+                outcomes.append(run_chapter(name, stage, self._console))
+                if not keep:
+                    stage.close()
+        finally:
+            watchdog.stop()
+        return outcomes
+
+    def show_addresses(self) -> None:
+        """Print where the servers listen."""
+        for stage in self._stages.values():
+            for title, url in stage.addresses:
+                self._console.print(f"{title}  {url}")
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for stage in self._stages.values():
+            stage.close()
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, metavar="NAME", help="Run only this chapter; repeatable.")
 @click.option("--keep", is_flag=True, help="Leave the servers running until Ctrl-C.")
+@click.option(
+    "--console",
+    "with_page",
+    is_flag=True,
+    help="Show the servers on a web page, and run the chapters again and again.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    help="How often the chapters run; 1, with --console until Ctrl-C.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the chapters and exit.")
-def main(only: tuple[str, ...], keep: bool, only_list: bool) -> None:
+def main(
+    only: tuple[str, ...], keep: bool, with_page: bool, rounds: int | None, only_list: bool
+) -> None:
     """Walk every client through its job against the mock servers; exit 0 only if every step held."""
     names = chapter_names()
     if only_list:
@@ -118,34 +181,29 @@ def main(only: tuple[str, ...], keep: bool, only_list: bool) -> None:
     if unknown := sorted(set(only) - set(names)):
         raise click.UsageError(f"no chapter {unknown[0]!r}; there are: {', '.join(names)}")
     console = Console(highlight=False)
-    watchdog = Watchdog(LIMIT_S)
-    outcomes: list[Outcome] = []
-    stages: list[Stage] = []
-    try:
-        for name in names:
-            if only and name not in only:
-                continue
-            stage = watchdog.stage = Stage(console)
-            stages.append(stage)
-            outcomes.append(run_chapter(name, stage, console))
-            if not keep:
-                stage.close()
-        watchdog.stop()
-        console.print()
-        console.print(summary(outcomes))
-        if keep:
-            for stage in stages:
-                for title, url in stage.addresses:
-                    console.print(f"{title}  {url}")
-            console.print("[dim]Ctrl-C stops the servers[/]")
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        console.print("stopped")
-    finally:
-        watchdog.stop()
-        for stage in stages:
-            stage.close()
-    sys.exit(0 if outcomes and all(outcome.failure is None for outcome in outcomes) else 1)
+    held = True
+    with contextlib.ExitStack() as resources:
+        page = None
+        if with_page:
+            from mock_servers.console import Console as Page
+
+            page = resources.enter_context(Page())
+            console.print(f"[bold]watch the servers at {page.url}[/]")
+        demo = Demo([name for name in names if not only or name in only], console, page)
+        resources.callback(demo.close)
+        try:
+            for _ in itertools.count() if with_page and not rounds else range(rounds or 1):
+                outcomes = demo.round(keep=keep or with_page)
+                held = held and all(outcome.failure is None for outcome in outcomes)
+                console.print()
+                console.print(summary(outcomes))
+            if keep:
+                demo.show_addresses()
+                console.print("[dim]Ctrl-C stops the servers[/]")
+                threading.Event().wait()
+        except KeyboardInterrupt:
+            console.print("stopped")
+    sys.exit(0 if held and names else 1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ A chapter is one file ``tools/chapters/<client>.py``, run by ``tools/demo.py``:
     TITLE = "Loud ML: train on real data, forecast, find anomalies"
 
     def run(stage: Stage) -> None:
-        server = stage.enter(LoudmlServer(nodes=3))         # closed at the end, or left running with --keep
+        server = stage.enter(LoudmlServer(nodes=3))         # closed at the end; shown by --console
         stage.address("Loud ML", server.url)                # shown with --keep
         with stage.step("Load two weeks of power readings") as step:
             count = server.load("power", stage.data / "power.csv")
@@ -27,14 +27,17 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from mock_servers.console import Console as Page
 
 __all__ = ["Stage", "Step", "StepFailed"]
 
@@ -105,23 +108,39 @@ def _cell(value: Any) -> str:
 class Stage:
     """The console and the resources of one chapter.
 
+    Args:
+        console: Terminal to print to.
+        page: Web page that shows the servers entered; ``None`` without ``--console``.
+
     Attributes:
         data: Folder with the input files of the chapters.
         addresses: What :meth:`address` was told, in order.
         steps: Number of steps that held.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, page: Page | None = None) -> None:
         self.data = pathlib.Path(__file__).parent / "chapters" / "data"
         self.addresses: list[tuple[str, str]] = []
         self.steps = 0
         self.current: str | None = None
         self._console = console
+        self._page = page
         self._resources = contextlib.ExitStack()
 
     def enter(self, resource: contextlib.AbstractContextManager[Entered]) -> Entered:
-        """Enter a context manager that is left when the chapter ends (with ``--keep``: when the demo ends)."""
-        return self._resources.enter_context(resource)
+        """Enter a context manager that is left when the chapter ends.
+
+        With ``--keep`` that is when the demo ends, with ``--console`` when the chapter runs again.
+        """
+        entered = self._resources.enter_context(resource)
+        if self._page is not None and hasattr(entered, "traffic") and hasattr(entered, "faults"):
+            self._page.add(entered)
+        return entered
+
+    def show(self, name: str, state: Callable[[], Any]) -> None:
+        """Show something that is no server on the page of ``--console``: a function that returns JSON values."""
+        if self._page is not None:
+            self._page.show(name, state)
 
     def address(self, name: str, url: str) -> None:
         """Tell where something listens."""
