@@ -16,7 +16,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
-from transport_utils.errors import BadResponse, ConfigurationError, DecodeBomb, TruncatedBody
+from transport_utils.errors import (
+    BadResponse,
+    ConfigurationError,
+    DecodeBomb,
+    SerializationError,
+    TruncatedBody,
+)
 
 __all__ = [
     "DEFAULT_DECODE_LIMITS",
@@ -150,7 +156,7 @@ class BodyDecoder:
         limits: How far the body may grow.
 
     Raises:
-        BadResponse: An encoding is unknown, or its library is missing.
+        SerializationError: An encoding is unknown, or its library is missing.
     """
 
     def __init__(self, content_encoding: str, limits: DecodeLimits = DEFAULT_DECODE_LIMITS) -> None:
@@ -219,7 +225,8 @@ def decode_body(
 
     Raises:
         DecodeBomb: It grows beyond the limits.
-        BadResponse: It is not in the encoding announced, or that is unknown.
+        BadResponse: It is not in the encoding announced.
+        SerializationError: The encoding is unknown, or its library is missing.
         TruncatedBody: It stops in the middle.
     """
     if not content_encoding or not data:
@@ -269,11 +276,11 @@ class _Stage(Protocol):
 def _make_stage(name: str) -> _Stage:
     name = {"x-gzip": "gzip"}.get(name, name)
     if name not in _STAGES:
-        raise BadResponse(
+        raise SerializationError(
             f"content-encoding {name!r}: unknown; known are {', '.join(sorted(_STAGES))}"
         )
     if name not in available_encodings():
-        raise BadResponse(f"content-encoding {name!r}: {_HOW_TO_GET[name]}")
+        raise SerializationError(f"content-encoding {name!r}: {_HOW_TO_GET[name]}")
     return _STAGES[name]()
 
 

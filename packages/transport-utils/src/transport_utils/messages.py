@@ -246,6 +246,11 @@ class _ResponseFacts:
         """Put ``wrap(source)`` in the place of the source of a streamed body."""
         self._source = wrap(self._source)
 
+    def give_up(self) -> None:
+        """Close a streamed body that nobody will read, and its connection with it."""
+        if self._source is not None:
+            self._source.close()
+
     @property
     def is_streaming(self) -> bool:
         """Whether the body is still to be read from the connection."""
@@ -338,8 +343,7 @@ class Response(_ResponseFacts):
 
     def close(self) -> None:
         """Give up a body that has not been read to its end, and its connection with it; idempotent."""
-        if self._source is not None:
-            self._source.close()
+        self.give_up()
 
     def _take_source(self) -> BodySource:
         source: BodySource | None = self._source
@@ -433,8 +437,7 @@ class AsyncResponse(_ResponseFacts):
 
     async def aclose(self) -> None:
         """Give up a body that has not been read to its end, and its connection with it; idempotent."""
-        if self._source is not None:
-            self._source.close()
+        self.give_up()
 
     async def __aenter__(self) -> AsyncResponse:
         return self
