@@ -99,6 +99,7 @@ class Cluster:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._services: dict[Instance, tuple[Any, Any]] = {}
+        self._announced: set[Instance] = set()
         self._golem_cluster: Any = None
         self._renew_at = float("inf")
         self._failed_starts = 0
@@ -296,6 +297,7 @@ class Cluster:
             self._golem_cluster.stop()
             self._golem_cluster = None
         self._services.clear()
+        self._announced.clear()
         self.instances.clear()
 
     def forget_daemon(self) -> None:
@@ -459,6 +461,7 @@ class Cluster:
             if instance.state is not State.DEAD or not ended:
                 continue
             self._services.pop(instance, None)
+            self._announced.discard(instance)
             self.instances.remove(instance)
             if instance.address is not None and self.network_wrapper is not None:
                 self.network_wrapper.return_address(instance.address)
@@ -471,7 +474,8 @@ class Cluster:
 
     def _changed(self, instance: Instance) -> None:
         if instance.state is State.READY:
-            if instance.ready_at is not None and not instance.served and not instance.in_flight:
+            if instance not in self._announced:
+                self._announced.add(instance)
                 self._came_up(instance)
             self.request_queue.serve()
         elif instance.state is State.DEAD:

@@ -177,7 +177,8 @@ class Instance:
         """Count one request less."""
         self.in_flight -= 1
         self._drained()
-        self._changed(self)
+        if self.state is State.READY:
+            self._changed(self)
 
     async def execute(self, request: Any, timeouts: Timeouts, *, settle: bool) -> Any:
         """Execute a request in a reserved slot; the slot is free again when the answer's body has ended.

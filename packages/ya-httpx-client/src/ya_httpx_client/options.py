@@ -29,6 +29,7 @@ class ServiceOptions:
             ``None`` asks only that the port accepts connections.
         start_timeout_s: Longest time from agreement to readiness, seconds.
         liveness_s: Time between looks at an instance, seconds.
+        probe_timeout_s: Longest wait for an answer to a probe, seconds.
         min_mem_gib, min_storage_gib, min_cpu_threads: Smallest hardware to run on.
         lifetime: When the market agreements end, ``None`` for yapapi's three hours. Services live on: instances are
             replaced before their agreements end.
@@ -46,6 +47,7 @@ class ServiceOptions:
     ready_path: str | None = None
     start_timeout_s: float = 300.0
     liveness_s: float = 2.0
+    probe_timeout_s: float = 5.0
     min_mem_gib: float = 0.5
     min_storage_gib: float = 2.0
     min_cpu_threads: int = 1
@@ -59,6 +61,7 @@ class ServiceOptions:
             ("restart", self.restart in ("always", "never"), "'always' or 'never'"),
             ("port", 1 <= self.port <= 65535, "1..65535"),
             ("start_timeout_s", self.start_timeout_s > 0, "seconds above 0"),
+            ("probe_timeout_s", self.probe_timeout_s > 0, "seconds above 0"),
             ("liveness_s", self.liveness_s > 0, "seconds above 0"),
         ):
             if not good:

@@ -16,7 +16,6 @@ from ya_httpx_client.tunnel import TunnelPool
 
 __all__ = ["VPNService"]
 
-PROBE_S = 5.0
 PROBE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 SUSPECT_PROBES = 4
 IDLE_PROBE_ROUNDS = 5
@@ -73,11 +72,12 @@ class VPNService(AbstractServiceBase):
 
     async def _probe(self) -> str | None:
         """Try the port, and the readiness path if there is one; return what is wrong."""
+        limit_s = self.owner.options.probe_timeout_s
         try:
-            await self._pool.probe(PROBE_S)
+            await self._pool.probe(limit_s)
             path = self.owner.options.ready_path
             if path is not None:
-                limits = {"connect": PROBE_S, "read": PROBE_S, "write": PROBE_S, "pool": None}
+                limits = {"connect": limit_s, "read": limit_s, "write": limit_s, "pool": None}
                 request = httpx.Request(
                     "GET",
                     f"{self.owner.url}{path}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,6 +50,7 @@ class Daemon:
         self.providers: list[Provider] = []
         self.providers_by_id: dict[str, Provider] = {}
         self.tunnels: set[Tunnel] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.unreachable_delay_s = 0.2
 
     def _node_id(self) -> str:
@@ -107,6 +108,12 @@ class Daemon:
             "websockets": [tunnel.unit.activity.id for tunnel in self.tunnels],
         }
 
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Carry out a fault that must not end with whoever caused it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     async def kill_provider(self, provider: Provider, *, state_visible: bool = True) -> None:
         """Take a provider off the network, its connections included."""
         await provider.kill(state_visible=state_visible)
@@ -118,6 +125,7 @@ class Daemon:
         """End all providers, their processes, all connections and long polls."""
         for tunnel in list(self.tunnels):
             tunnel.cut.set()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.gather(*(provider.close() for provider in self.providers))
         for bell in (self.market.bell, self.activities.bell, self.payments.bell):
             bell.close()

@@ -87,6 +87,7 @@ class Tunnel:
         self.forget = forget
         self.sent = 0
         self.received = 0
+        self._armed: Trigger | None = None
         self.cut = asyncio.Event()
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,17 +117,19 @@ class Tunnel:
                 await send({"type": "websocket.close", "code": 1000})
 
     async def _upstream(self, receive: Receive) -> None:
-        await self._check_trigger(0, 0)
+        self._look_for_trigger()
+        await self._check_trigger(0)
         while True:
             message = await receive()
             if message["type"] != "websocket.receive":
                 return
             data: bytes = message.get("bytes") or (message.get("text") or "").encode()
             await self._delay()
+            self._look_for_trigger()
             allowed = self._allowed("sent_bytes", self.sent, data)
             self.writer.write(data[:allowed])
             self.sent += allowed
-            await self._check_trigger(allowed, 0)
+            await self._check_trigger(0)
             if allowed < len(data):
                 self.writer.write(data[allowed:])
                 self.sent += len(data) - allowed
@@ -144,11 +147,12 @@ class Tunnel:
             if not data:
                 return
             await self._delay()
+            self._look_for_trigger()
             allowed = self._allowed("received_bytes", self.received, data)
             if allowed:
                 await send({"type": "websocket.send", "bytes": data[:allowed]})
             self.received += allowed
-            await self._check_trigger(0, len(data))
+            await self._check_trigger(len(data) - allowed)
             if allowed < len(data):
                 await send({"type": "websocket.send", "bytes": data[allowed:]})
                 self.received += len(data) - allowed
@@ -157,36 +161,39 @@ class Tunnel:
         if self.unit.provider.config.latency_s:
             await asyncio.sleep(self.unit.provider.config.latency_s)
 
+    def _look_for_trigger(self) -> None:
+        """Take notice of a newly armed fault; bytes are counted from that moment."""
+        trigger = self.unit.provider.config.trigger
+        if trigger is not self._armed:
+            self._armed = trigger
+            self.sent = self.received = 0
+
     def _allowed(self, direction: str, so_far: int, data: bytes) -> int:
         """Return how many bytes of ``data`` may pass before an armed trigger fires."""
-        trigger = self.unit.provider.config.trigger
+        trigger = self._armed
         limit = getattr(trigger, direction) if trigger else None
         return len(data) if limit is None else max(0, min(len(data), limit - so_far))
 
-    async def _check_trigger(self, sent: int, received: int) -> None:
-        trigger = self.unit.provider.config.trigger
+    async def _check_trigger(self, held_back: int) -> None:
+        """Strike if the armed fault is due; ``held_back`` received bytes are waiting to pass."""
+        trigger = self._armed
         if trigger is None:
             return
         due_sent = trigger.sent_bytes is not None and self.sent >= trigger.sent_bytes
-        due_received = (
-            trigger.received_bytes is not None
-            and received > 0
-            and self.received + received > trigger.received_bytes
-        )
+        due_received = trigger.received_bytes is not None and held_back > 0
         if due_sent or due_received:
             self.unit.provider.config.trigger = None
+            self._armed = None
             await self._fire(trigger)
 
     async def _fire(self, trigger: Trigger) -> None:
         provider = self.unit.provider
-        if trigger.action == "cut":
-            self.cut.set()
-        elif trigger.action == "freeze":
+        if trigger.action == "freeze":
             await provider.freeze(True)
-        elif trigger.action == "crash":
-            await provider.crash()
-        else:
-            await self.daemon.kill_provider(provider)
-        if trigger.action != "freeze":
-            self.cut.set()
-            await asyncio.Event().wait()  # nothing passes any more; ``run`` cancels this
+            return
+        if trigger.action == "crash":
+            self.daemon.background(provider.crash())
+        elif trigger.action == "kill":
+            self.daemon.background(self.daemon.kill_provider(provider))
+        self.cut.set()
+        await asyncio.Event().wait()  # nothing passes any more; ``run`` cancels this
