@@ -11,11 +11,13 @@ import dataclasses
 import enum
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transport_utils.endpoint import Endpoint
-from transport_utils.health import NodeChange
 from transport_utils.messages import Request, ResponseMeta
+
+if TYPE_CHECKING:
+    from transport_utils.health import NodeChange
 
 __all__ = ["Attempt", "Hooks", "PoolEvent", "combine_hooks"]
 

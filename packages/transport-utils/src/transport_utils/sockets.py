@@ -15,7 +15,6 @@ import errno
 import math
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -135,10 +134,14 @@ class TlsConnection(Connection):
 
     def is_tick(self, error: OSError) -> bool:
         """See :meth:`Connection.is_tick`."""
+        import ssl
+
         return isinstance(error, (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError))
 
     def receive_now(self, size: int = 65536) -> bytes | None:
         """See :meth:`Connection.receive_now`."""
+        import ssl
+
         self.sock.settimeout(0)
         try:
             return self.sock.recv(size)
@@ -149,6 +152,8 @@ class TlsConnection(Connection):
 
     def is_readable(self) -> bool:
         """See :meth:`Connection.is_readable`."""
+        import ssl
+
         # A TLS 1.3 server may leave session tickets unread behind a response: only the end of the stream counts.
         if not super().is_readable():
             return False

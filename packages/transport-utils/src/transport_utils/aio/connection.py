@@ -294,7 +294,7 @@ class AsyncConnection(asyncio.Protocol):
         except errors.TransportError as error:
             self._give_up(error)
             return
-        # Whoever waits may go on before the calls below return, up to the next exchange on this connection: they are last.
+        # Whoever waits may go on, even to the next exchange here, before these calls return: they come last.
         if head is not None:
             self.reusable = head.keep_alive
             self._done = None
