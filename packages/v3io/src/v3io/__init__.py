@@ -4,6 +4,8 @@
 ``v3io.aio.dataplane`` needs its own import.
 """
 
+from __future__ import annotations
+
 from v3io import common, dataplane, logger
 from v3io._version import __version__
 from v3io.common import helpers as _helpers

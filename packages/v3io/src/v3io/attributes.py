@@ -21,17 +21,21 @@ numpy array, 1-D       array blob, int64 or double
 are stored as their base. Further types are taught by :func:`register`.
 """
 
+from __future__ import annotations
+
 import array
 import datetime
-import decimal
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from v3io import base64_codec
 from v3io.dataplane import kv_array, kv_timestamp
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 __all__ = ["MAX_STRING_BYTES", "Encoder", "decode", "decode_page", "encode", "register"]
 
@@ -56,7 +60,7 @@ def _encode_int(_name: str, value: int) -> dict[str, Any]:
     return {"N": str(value)}
 
 
-def _encode_float(name: str, value: float | decimal.Decimal) -> dict[str, Any]:
+def _encode_float(name: str, value: float | Decimal) -> dict[str, Any]:
     if value != value:
         raise ValueError(
             f"Attribute {name} is NaN, which the platform cannot store; leave it out instead"
@@ -76,7 +80,7 @@ def _encode_list(_name: str, value: list[Any]) -> dict[str, Any]:
     return {"B": kv_array.encode_list(value).decode("ascii")}
 
 
-def _encode_array(_name: str, value: "array.array[Any]") -> dict[str, Any]:
+def _encode_array(_name: str, value: array.array[Any]) -> dict[str, Any]:
     return {"B": kv_array.encode_array(value, value.typecode).decode("ascii")}
 
 
@@ -94,7 +98,6 @@ _encoders: dict[type, Encoder] = {
     list: _encode_list,
     array.array: _encode_array,
     datetime.datetime: _encode_datetime,
-    decimal.Decimal: _encode_float,
 }
 _BASES: tuple[type, ...] = (str, bytes, bytearray, list, datetime.datetime, float, int)
 
@@ -127,13 +130,17 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _encoder_of_base(name: str, value: Any) -> Encoder:
-    if type(value).__module__ == "numpy":
+    module = type(value).__module__
+    if module == "numpy":
         return _encode_numpy
+    if module == "decimal":  # not imported for those who do not use it
+        return _encode_float
     for base in _BASES:
         if isinstance(value, base):
             encoder = _encoders[base]
             if base in (int, float, str):  # an enumeration prints its name, not its value
-                return lambda name, value: encoder(name, base(value))
+                plain = base.__str__ if base is str else base
+                return lambda name, value: encoder(name, plain(value))
             return encoder
     raise AttributeError(f"Attribute {name} has unsupported type {type(value)}")
 

@@ -3,6 +3,8 @@
 Called by the request encoders, :mod:`v3io.attributes` and the output classes.
 """
 
+from __future__ import annotations
+
 import binascii
 from typing import Any
 

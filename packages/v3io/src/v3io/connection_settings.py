@@ -3,6 +3,8 @@
 Called by the blocking and the asyncio client, with the rules and error texts of 0.7.2.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import urllib.parse

@@ -25,6 +25,8 @@ the classes here are both::
 Timeouts are ``transport_utils.errors.TimedOut``, which is a ``TimeoutError``; TLS failures are ``OSError``.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping

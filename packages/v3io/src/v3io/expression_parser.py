@@ -6,6 +6,8 @@ high to low: parentheses, calls and indices; unary minus; ``* / %``; ``+ -``; co
 business and are not read here.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -4,6 +4,8 @@ Called by the request encoders of :mod:`v3io.dataplane.request`. Source: path ru
 and ``dataplane.request``), with empty parts refused by name instead of ending in ``IndexError``.
 """
 
+from __future__ import annotations
+
 import re
 import urllib.parse
 

@@ -3,6 +3,8 @@
 Installed as a console script. Sub-commands live in one module each: ``objects``, ``tables``, ``streams``, ``doctor``.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 try:

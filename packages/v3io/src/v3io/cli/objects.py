@@ -1,5 +1,7 @@
 """``v3io ls``, ``cat``, ``get``, ``put`` and ``rm``: files of the platform."""
 
+from __future__ import annotations
+
 import pathlib
 import sys
 from collections.abc import Iterator

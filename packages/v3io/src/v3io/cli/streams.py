@@ -1,5 +1,7 @@
 """``v3io stream tail|put``: records of streams."""
 
+from __future__ import annotations
+
 import sys
 import time
 from typing import Any

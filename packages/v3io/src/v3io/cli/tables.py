@@ -1,5 +1,7 @@
 """``v3io kv get|put|scan``: items and tables."""
 
+from __future__ import annotations
+
 import base64
 import csv
 import datetime

@@ -7,16 +7,16 @@ the oldest, so that memory and the server's load stay bounded.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
+from v3io.dataplane.queued_call import NOT_RUN, QueuedCall
 from v3io.dataplane.request import Request
-from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions
 
-__all__ = ["Batch", "BatchCalls", "QueuedCall"]
+__all__ = ["Batch", "BatchCalls", "QueuedCall", "collect"]
 
 _FLAT = [
     "create_schema",
@@ -43,42 +43,6 @@ _GROUPED = {
     "stream": ["create", "describe", "get_records", "put_records", "seek", "update"],
     "container": ["list"],
 }
-_NOT_RUN: Any = object()
-
-
-class QueuedCall:
-    """A call in a batch, and what became of it."""
-
-    __slots__ = ("_outcome", "call")
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self._outcome: Any = _NOT_RUN
-
-    @property
-    def done(self) -> bool:
-        """Whether the batch has run this call."""
-        return self._outcome is not _NOT_RUN
-
-    def result(self) -> Response:
-        """Return the response.
-
-        Raises:
-            RuntimeError: The batch has not run, or ended before this call was sent.
-            Exception: What the call failed with.
-        """
-        if self._outcome is _NOT_RUN:
-            raise RuntimeError("this call has not been sent: wait() for its batch first")
-        if isinstance(self._outcome, BaseException):
-            raise self._outcome
-        response: Response = self._outcome
-        return response
-
-    def exception(self) -> BaseException | None:
-        """Return what the call failed with; ``None`` when it succeeded or was not sent."""
-        return self._outcome if isinstance(self._outcome, BaseException) else None
-
-
 class _Group:
     """Holds the queueing calls of one model (``batch.kv.put``, ...)."""
 
@@ -165,7 +129,7 @@ def collect(queue: list[QueuedCall], *, return_errors: bool) -> list[Any]:
         queue: The calls, in the order queued.
         return_errors: Return errors in their place of the list.
     """
-    results = [None if queued._outcome is _NOT_RUN else queued._outcome for queued in queue]
+    results = [None if queued.outcome is NOT_RUN else queued.outcome for queued in queue]
     if not return_errors:
         for result in results:
             if isinstance(result, Exception):
@@ -240,61 +204,31 @@ class Batch(BatchCalls):
             return_errors = self._return_errors
         queue, self._queue = self._queue, []
         transport = self._client._transport
-        window = transport.max_connections
-        in_flight: deque[QueuedCall] = deque()
-        stop = False
-        try:
-            for queued in queue:
-                call = queued.call
-                if not isinstance(call, Request):
-                    # A composite call does I/O of its own: it runs alone, in its place of the order.
-                    while in_flight:
-                        stop = self._receive(in_flight, raise_for_status) or stop
-                    if stop and not return_errors:
-                        break
-                    try:
-                        queued._outcome = call()
-                    except Exception as error:
-                        queued._outcome = error
-                        stop = True
-                else:
-                    if len(in_flight) >= window:
-                        stop = self._receive(in_flight, raise_for_status) or stop
-                    if stop and not return_errors:
-                        break
-                    stop = self._send(queued, in_flight, raise_for_status) or stop
-                if stop and not return_errors:
-                    break
-            while in_flight:
-                self._receive(in_flight, raise_for_status)
-        except BaseException:
-            for queued in in_flight:
-                transport.abandon(queued.call)
-            transport.restart()
-            raise
+        for is_request, calls in itertools.groupby(queue, _is_request):
+            if is_request:
+                failed = transport.carry(
+                    list(calls), raise_for_status, return_errors=return_errors
+                )
+            else:
+                failed = _run(calls, return_errors=return_errors)
+            if failed and not return_errors:
+                break
         return collect(queue, return_errors=return_errors)
 
-    def _send(
-        self, queued: QueuedCall, in_flight: deque[QueuedCall], raise_for_status: Any
-    ) -> bool:
-        """Send one request; while other users keep all connections busy, use our own as they come free."""
-        transport = self._client._transport
-        failed = False
-        try:
-            while not transport.begin(queued.call, wait_for_connection=not in_flight):
-                failed = self._receive(in_flight, raise_for_status) or failed
-        except Exception as error:
-            queued._outcome = error
-            return True
-        in_flight.append(queued)
-        return failed
 
-    def _receive(self, in_flight: deque[QueuedCall], raise_for_status: Any) -> bool:
-        """Wait for the oldest request in flight; return whether it failed."""
-        queued = in_flight.popleft()
+def _is_request(queued: QueuedCall) -> bool:
+    return isinstance(queued.call, Request)
+
+
+def _run(calls: Iterable[QueuedCall], *, return_errors: bool) -> bool:
+    """Run calls that do I/O of their own, in their place of the order; return whether one failed."""
+    failed = False
+    for queued in calls:
         try:
-            queued._outcome = self._client._transport.wait_response(queued.call, raise_for_status)
+            queued.outcome = queued.call()
         except Exception as error:
-            queued._outcome = error
-            return True
-        return False
+            queued.outcome = error
+            failed = True
+            if not return_errors:
+                break
+    return failed

@@ -1,5 +1,7 @@
 """The blocking client, what most programs construct."""
 
+from __future__ import annotations
+
 import copy
 import importlib
 from collections.abc import Callable, Iterable, Mapping
@@ -97,7 +99,7 @@ class Client(FlatCalls[Response]):
         timeout: Any = None,
         retry: RetryPolicy | None = None,
         access_key: str | None = None,
-    ) -> "Client":
+    ) -> Client:
         """Return a client with other options over the same connections, for one call or many.
 
         ``client.with_options(timeout=2).kv.get(...)``. Closing either closes both.
@@ -129,7 +131,7 @@ class Client(FlatCalls[Response]):
         """Close all connections; may be called more than once. Later calls raise RuntimeError."""
         self._transport.close()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(

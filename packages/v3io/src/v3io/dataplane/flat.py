@@ -4,6 +4,8 @@ The older form of the grouped calls, kept because file systems and feature store
 request as its grouped twin, which documents the arguments.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 

@@ -4,6 +4,8 @@ Called by :mod:`v3io.attributes`; the layout (magic, version, payload length in 
 261 for double) is that of v3io 0.7.2, written with explicit sizes so that it is the same on every platform.
 """
 
+from __future__ import annotations
+
 import array
 import base64
 import struct
@@ -50,7 +52,7 @@ def encode_list(list_value: list[int] | list[float]) -> bytes:
     return _encode(list_value, OPERAND_TYPE_DOUBLE if is_double else OPERAND_TYPE_LONG)
 
 
-def encode_array(array_value: "array.array[int] | array.array[float]", typecode: str) -> bytes:
+def encode_array(array_value: array.array[int] | array.array[float], typecode: str) -> bytes:
     """Return an ``array.array`` as base64 of an array blob.
 
     Args:

@@ -5,6 +5,8 @@ shares. Unlike 0.7.2 the ``marker`` argument is honoured, an empty page is not t
 advance is an error instead of an endless loop.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -4,6 +4,8 @@ Called by :mod:`v3io.attributes`. Integer arithmetic throughout, so that microse
 float and wrote 789000034 ns for 789 ms).
 """
 
+from __future__ import annotations
+
 import datetime
 
 __all__ = ["BASE_DATETIME", "decode", "encode"]

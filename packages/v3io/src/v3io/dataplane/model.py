@@ -1,5 +1,7 @@
 """Base of the grouped calls (``client.kv``, ``client.object``, ``client.stream``, ``client.container``)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 

@@ -5,11 +5,15 @@ root. An element the platform left out is an absent attribute, as in 0.7.2: down
 directories by ``hasattr``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeAlias
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from v3io import attributes, base64_codec
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 __all__ = [
     "Container",
@@ -73,7 +77,7 @@ class GetContainersOutput(Output):
         error: The error's JSON; absent when the answer is a list.
     """
 
-    def __init__(self, decoded_body: "ElementTree.Element | Json") -> None:
+    def __init__(self, decoded_body: ElementTree.Element | Json) -> None:
         if isinstance(decoded_body, Mapping):
             self.error = decoded_body
             return
@@ -159,7 +163,7 @@ class GetContainerContentsOutput(Output):
         error: The error's JSON; then all others are absent.
     """
 
-    def __init__(self, decoded_body: "ElementTree.Element | Json") -> None:
+    def __init__(self, decoded_body: ElementTree.Element | Json) -> None:
         if isinstance(decoded_body, Mapping):
             self.error = decoded_body
             return
@@ -204,7 +208,7 @@ class GetItemsOutput(Output):
         self.items = items
 
     @classmethod
-    def from_body(cls, body: bytes) -> "GetItemsOutput | None":
+    def from_body(cls, body: bytes) -> GetItemsOutput | None:
         """Return the output of an undecoded body the fast way; ``None`` when it has to be decoded step by step."""
         decoded = attributes.decode_page(body)
         if decoded is None:

@@ -6,6 +6,8 @@ JSON) or a stream. It checks its arguments, so that bad input is refused before 
 the flat client methods and the batch, sync and async alike; the bytes are those of v3io 0.7.2.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 

@@ -3,9 +3,10 @@
 Returned by the transports; downstream code matches the error texts, so they are those of 0.7.2.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from xml.etree import ElementTree
 
 import orjson
 
@@ -119,13 +120,13 @@ def _parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as cause:
+        from xml.etree import ElementTree  # only listings are XML
+
+        if b"<!DOCTYPE" in body:
+            raise ValueError(
+                "the platform's XML has no document type; refusing entity definitions"
+            ) from cause
         try:
-            return _parse_xml(body)
+            return ElementTree.fromstring(body)  # noqa: S314
         except ElementTree.ParseError:
             raise cause from None
-
-
-def _parse_xml(body: bytes) -> ElementTree.Element:
-    if b"<!DOCTYPE" in body:
-        raise ValueError("the platform's XML has no document type; refusing entity definitions")
-    return ElementTree.fromstring(body)  # noqa: S314

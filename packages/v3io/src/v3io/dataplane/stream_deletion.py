@@ -3,6 +3,8 @@
 Driven by ``stream.delete`` of the blocking and the asyncio client. 0.7.2 listed one page only and left the rest behind.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeAlias
 

@@ -4,6 +4,8 @@ Constructed by a client that is given no logger. Unlike 0.7.2 a client only sets
 it is asked for one, so that building a second client does not silence the first.
 """
 
+from __future__ import annotations
+
 import logging
 from typing import IO, Any
 

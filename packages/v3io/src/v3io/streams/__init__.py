@@ -3,6 +3,8 @@
 The asyncio forms are in :mod:`v3io.aio.streams`.
 """
 
+from __future__ import annotations
+
 from v3io.streams.consumer import Consumer
 from v3io.streams.group import GroupSettings, Record
 from v3io.streams.group_state import GroupFull, StateError

@@ -123,14 +123,14 @@ class AsyncBatch(BatchCalls):
             call = queued.call
             try:
                 if not isinstance(call, Request):
-                    queued._outcome = await call()
+                    queued.outcome = await call()
                     continue
                 policy = call.raise_for_status or raise_for_status
-                queued._outcome = await transport.send(
+                queued.outcome = await transport.send(
                     call.encoded, call.access_key, call.output, policy
                 )
             except Exception as error:
-                queued._outcome = error
+                queued.outcome = error
                 if not return_errors:
                     for _ in waiting:  # what has not been sent is dropped
                         pass

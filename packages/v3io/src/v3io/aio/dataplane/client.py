@@ -1,5 +1,7 @@
 """The asyncio client."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -88,7 +90,7 @@ class Client(FlatCalls[Awaitable[Response]]):
         timeout: Any = None,
         retry: RetryPolicy | None = None,
         access_key: str | None = None,
-    ) -> "Client":
+    ) -> Client:
         """Return a client with other options over the same connections; see the blocking client's."""
         other = copy.copy(self)
         other._transport = self._transport.with_options(timeout=timeout, retry=retry)
@@ -122,7 +124,7 @@ class Client(FlatCalls[Awaitable[Response]]):
         """Close all connections; may be called more than once."""
         await self._transport.close()
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> Client:
         return self
 
     async def __aexit__(

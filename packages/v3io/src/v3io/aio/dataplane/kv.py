@@ -1,5 +1,7 @@
 """Key-value calls of the asyncio client; see :mod:`v3io.dataplane.request` for the bytes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

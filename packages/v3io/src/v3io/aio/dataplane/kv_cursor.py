@@ -1,5 +1,7 @@
 """Iterating over all items of a table with asyncio; see :mod:`v3io.dataplane.kv_cursor`."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator
 from typing import Any
 

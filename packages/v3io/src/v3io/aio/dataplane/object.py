@@ -1,5 +1,7 @@
 """Object calls of the asyncio client; see :mod:`v3io.dataplane.request` for the bytes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from v3io.dataplane import request

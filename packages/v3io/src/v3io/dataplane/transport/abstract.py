@@ -1,8 +1,12 @@
 """What every transport has; subclassed by the transports of this package and by users' own."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from v3io.dataplane.queued_call import QueuedCall
 from v3io.dataplane.request import Request
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions
@@ -79,22 +83,53 @@ class Transport:
         """Begin the exchange; the request's ``transport`` attribute keeps what :meth:`wait_response` needs."""
         raise NotImplementedError
 
-    def begin(self, request: Request, *, wait_for_connection: bool = True) -> bool:
-        """Send a request for a batch, which calls :meth:`wait_response` or :meth:`abandon` for it later.
+    def carry(
+        self, calls: Sequence[QueuedCall], raise_for_status: Any, *, return_errors: bool
+    ) -> bool:
+        """Send the calls of a batch and give each its outcome; at most ``max_connections`` are on their way.
 
         Args:
-            request: As for :meth:`send_request`.
-            wait_for_connection: When false, a transport that would have to wait for a free connection does nothing.
+            calls: Each holds a :class:`Request`.
+            raise_for_status: Policy for requests that bring none of their own.
+            return_errors: Whether to go on after a failure; otherwise what has not been sent is left alone.
 
         Returns:
-            Whether the request was sent.
+            Whether a call failed.
         """
-        del wait_for_connection
-        self.send_request(request)
-        return True
+        in_flight: deque[QueuedCall] = deque()
+        failed = False
+        try:
+            for queued in calls:
+                if len(in_flight) >= self.max_connections:
+                    failed = self._receive(in_flight.popleft(), raise_for_status) or failed
+                if failed and not return_errors:
+                    break
+                try:
+                    queued.call = self.send_request(queued.call)
+                except Exception as error:
+                    queued.outcome = error
+                    failed = True
+                    continue
+                in_flight.append(queued)
+            while in_flight:
+                failed = self._receive(in_flight.popleft(), raise_for_status) or failed
+        except BaseException:
+            for queued in in_flight:
+                self.abandon(queued.call)
+            self.restart()
+            raise
+        return failed
+
+    def _receive(self, queued: QueuedCall, raise_for_status: Any) -> bool:
+        try:
+            queued.outcome = self.wait_response(queued.call, raise_for_status)
+        except Exception as error:
+            queued.outcome = error
+            return True
+        return False
 
     def abandon(self, request: Request) -> None:
-        """Give up a request that was begun, after a batch has been interrupted."""
+        """Give up a request that was sent, after a batch has been interrupted."""
 
     def wait_response(
         self, request: Request, raise_for_status: Any = None, num_retries: int = 1

@@ -9,33 +9,39 @@ carried by :mod:`v3io.dataplane.transport.custom_connections` instead.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeAlias
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from transport_utils.backends.native import Begun, Channel, NativeBackend, host_header
 from transport_utils.deadline import Deadline, Timeout
-from transport_utils.errors import PoolTimeout, TransportError
+from transport_utils.errors import TransportError
 from transport_utils.retry import RetryPolicy
 
 from v3io._wire import RequestWriter, WireResponse, stream_message
 from v3io.connection_settings import default_limits, make_endpoint
+from v3io.dataplane.queued_call import QueuedCall
 from v3io.dataplane.request import Encoded, Request, hidden_key
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions, abstract
-from v3io.dataplane.transport.custom_connections import CustomConnections
 from v3io.errors import ClientClosed
 from v3io.resending import DEFAULT_RETRY, Answer, is_idempotent, settle
+
+if TYPE_CHECKING:
+    from v3io.dataplane.transport.custom_connections import CustomConnections
 
 __all__ = ["Transport"]
 
 _NEVER = Deadline()
-_AT_ONCE_S = 1e-6
 _RETRIED = DEFAULT_RETRY.on_status
 
 Attempt: TypeAlias = Callable[[], Answer]
+
+
+_Sent: TypeAlias = "tuple[bytes | None, Any, Timeout, Deadline]"
+"""A request on its way: its bytes, what the channel began (or the response, or the error), limits and deadline."""
 
 
 class Transport(abstract.Transport):
@@ -76,6 +82,8 @@ class Transport(abstract.Transport):
         self._where = where
         self._custom: CustomConnections | None = None
         if type(self)._create_connection is not Transport._create_connection:
+            from v3io.dataplane.transport.custom_connections import CustomConnections
+
             self._custom = CustomConnections(
                 lambda: self._create_connection(where.host, None), self.max_connections
             )
@@ -85,7 +93,6 @@ class Transport(abstract.Transport):
         self._writer = RequestWriter(host_header(where), where.path_prefix)
         self._closed = threading.Event()
         self._retry = retry
-        self._impatient: tuple[Timeout, Timeout] | None = None
         self._is_plain = not self._is_verbose and self._custom is None
         self._set_limits(timeout)
 
@@ -96,15 +103,16 @@ class Transport(abstract.Transport):
             limits = Timeout.coerce(timeout)
             self._limits, self._total_s = limits, limits.total
 
-    def _call_limits(self) -> tuple[Timeout, float | None]:
-        """Return the limits of each exchange and of the whole call."""
+    def _call_limits(self) -> tuple[Timeout, Deadline]:
+        """Return the limits of each exchange, and when a call that begins now must have ended."""
         if self._timeout is None:
             seconds = Transport._connection_timeout_s
             if seconds != self._seen_timeout_s:
                 self._seen_timeout_s = seconds
                 self._limits = default_limits(seconds)
                 self._total_s = None
-        return self._limits, self._total_s
+        total_s = self._total_s
+        return self._limits, _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
 
     def with_options(self, *, timeout: Any = None, retry: RetryPolicy | None = None) -> Transport:
         """Return a transport with other limits over the same connections.
@@ -190,8 +198,7 @@ class Transport(abstract.Transport):
                 output,
             )
         encoded = encoder(container, **encoder_args)
-        limits, total_s = self._call_limits()
-        deadline = _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
+        limits, deadline = self._call_limits()
         payload = self._writer.write(encoded, access_key)
         channel = self._channel
         if payload is None:
@@ -224,57 +231,14 @@ class Transport(abstract.Transport):
         """Send a request and leave its answer for :meth:`wait_response`; see the base class.
 
         A failure to send is kept for :meth:`wait_response`, which may send again.
-
-        Raises:
-            PoolTimeout: All connections stayed busy.
-        """
-        self.begin(request)
-        return request
-
-    def begin(self, request: Request, *, wait_for_connection: bool = True) -> bool:
-        """Lease a connection and send a request on it.
-
-        Args:
-            request: Its ``transport`` attribute then holds what :meth:`wait_response` needs.
-            wait_for_connection: Whether to wait when all connections are busy.
-
-        Returns:
-            Whether a connection was free; always true when waiting.
-
-        Raises:
-            PoolTimeout: All connections stayed busy.
         """
         if self._is_verbose:
             self._log_request(request)
         if self._custom is not None:
             request.transport = self._custom.send(request)
-            return True
-        limits, total_s = self._call_limits()
-        deadline = _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
-        payload = self._writer.write(request.encoded, request.access_key)
-        if payload is None:
-            response = self._send_stream(
-                request.encoded, request.access_key, request.output, limits, deadline
-            )
-            request.transport = (None, None, response, limits, deadline)
-            return True
-        begun: Any = None
-        try:
-            waiting = limits if wait_for_connection else self._limits_without_wait(limits)
-            begun = self._channel.begin(payload, waiting, deadline)
-        except PoolTimeout:
-            if wait_for_connection:
-                raise
-            return False
-        except TransportError as error:
-            begun = error
-        request.transport = (payload, begun, None, limits, deadline)
-        return True
-
-    def _limits_without_wait(self, limits: Timeout) -> Timeout:
-        if self._impatient is None or self._impatient[0] is not limits:
-            self._impatient = (limits, dataclasses.replace(limits, pool=_AT_ONCE_S))
-        return self._impatient[1]
+            return request
+        request.transport = self._begin(request)
+        return request
 
     def wait_response(
         self, request: Request, raise_for_status: Any = None, num_retries: int = 1
@@ -288,7 +252,8 @@ class Transport(abstract.Transport):
         if self._custom is not None:
             response: Response = self._custom.receive(request, num_retries)
         else:
-            response = self._end(request)
+            response = self._end(request, request.transport)
+            request.transport = None
         if self._is_verbose:
             self.log("Rx", status_code=response.status_code, body=response.body)
         policy = request.raise_for_status or raise_for_status
@@ -296,44 +261,103 @@ class Transport(abstract.Transport):
             response.raise_for_status(policy)
         return response
 
-    def _end(self, request: Request) -> Response:
-        payload, begun, response, limits, deadline = request.transport
-        request.transport = None
-        if response is not None:
-            finished: Response = response
-            return finished
-        outcome: Any = begun
-        if not isinstance(begun, TransportError):
-            try:
-                head, content, reused = self._channel.end(begun, request.method, limits, deadline)
-            except TransportError as error:
-                outcome = error
+    def carry(
+        self, calls: Sequence[QueuedCall], raise_for_status: Any, *, return_errors: bool
+    ) -> bool:
+        """Send the calls of a batch; see the base class.
+
+        While others keep the pool's connections busy, the batch goes on with those it has: two batches never wait for
+        each other.
+        """
+        if not self._is_plain:
+            return super().carry(calls, raise_for_status, return_errors=return_errors)
+        in_flight: deque[tuple[QueuedCall, _Sent]] = deque()
+        waiting = iter(calls)
+        queued = next(waiting, None)
+        failed = False
+        try:
+            while queued is not None or in_flight:
+                if queued is not None and len(in_flight) < self.max_connections:
+                    sent = self._begin(queued.call, wait=not in_flight)
+                    if sent is not None:
+                        in_flight.append((queued, sent))
+                        queued = next(waiting, None)
+                        continue
+                oldest, sent = in_flight.popleft()
+                try:
+                    response = self._end(oldest.call, sent)
+                    policy = oldest.call.raise_for_status or raise_for_status
+                    if response.status_code >= 300 or policy:
+                        response.raise_for_status(policy)
+                    oldest.outcome = response
+                except Exception as error:
+                    oldest.outcome, failed = error, True
+                    if not return_errors:
+                        queued = None
+        except BaseException:
+            for _, sent in in_flight:
+                if isinstance(sent[1], tuple):
+                    self._channel.abandon(sent[1])
+            raise
+        return failed
+
+    def _begin(self, request: Request, *, wait: bool = True) -> _Sent | None:
+        """Send a request without waiting for its answer; ``None`` when all connections are busy and ``wait`` is false.
+
+        A body that is streamed is sent and answered at once, in its place of the order. Errors are kept for the end.
+        """
+        limits, deadline = self._call_limits()
+        payload = None
+        outcome: Any
+        try:
+            payload = self._writer.write(request.encoded, request.access_key)
+            if payload is None:
+                outcome = self._send_stream(
+                    request.encoded, request.access_key, request.output, limits, deadline
+                )
             else:
+                outcome = self._channel.begin(payload, limits, deadline, wait=wait)
+                if outcome is None:
+                    return None
+        except Exception as error:
+            outcome = error
+        return payload, outcome, limits, deadline
+
+    def _end(self, request: Request, sent: _Sent) -> WireResponse:
+        """Return the answer of a request that was begun."""
+        payload, outcome, limits, deadline = sent
+        if payload is None or not isinstance(outcome, (tuple, TransportError)):
+            if isinstance(outcome, WireResponse):
+                return outcome
+            raise outcome
+        encoded = request.encoded
+        begun = None
+        result: TransportError | Answer
+        if isinstance(outcome, tuple):
+            begun = outcome
+            try:
+                result = self._channel.end(begun, encoded[0], limits, deadline)
+            except TransportError as error:
+                result = error
+            else:
+                head, content, reused = result
                 if head.status not in _RETRIED:
                     now = time.monotonic()
                     return WireResponse(
                         request.output, head, content, self._node, begun[3], now, 1, reused
                     )
-                outcome = head, content, reused
+        else:
+            result = outcome
         return self._persist_with(
-            outcome,
-            payload,
-            request.encoded,
-            request.output,
-            limits,
-            deadline,
-            None if outcome is begun else begun,
+            result, payload, encoded, request.output, limits, deadline, begun
         )
 
     def abandon(self, request: Request) -> None:
-        """Give up a request that was begun and will not be waited for; its connection is closed."""
+        """Give up a request that was sent and will not be waited for; its connection is closed."""
         if self._custom is not None:
             self._custom.abandon(request)
-            return
-        begun = request.transport[1] if request.transport else None
-        request.transport = None
-        if begun is not None and not isinstance(begun, TransportError):
-            self._channel.abandon(begun)
+        elif request.transport is not None and isinstance(request.transport[1], tuple):
+            self._channel.abandon(request.transport[1])
 
     def _log_request(self, request: Request) -> None:
         body = request.body

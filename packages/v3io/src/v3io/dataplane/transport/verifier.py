@@ -1,5 +1,7 @@
 """A transport for tests: hands the i-th request to the i-th callable and returns what it returns."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
