@@ -6,7 +6,6 @@ No router and no request objects: this is the hot path of other people's test su
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,7 +22,6 @@ from mock_servers.v3io.streams import Streams
 
 __all__ = ["V3ioApplication"]
 
-COMMIT_DELAY_S = 0.02
 READING = frozenset(
     {"DescribeStream", "GetClusterMD", "GetItem", "GetItems", "GetRecords", "Seek", "SeekShard"}
 )
@@ -44,7 +42,6 @@ class V3ioApplication:
         self.access = access
         self.knobs = knobs
         self._streams = Streams(store)
-        self._commit_due = False
 
     def reset(self) -> None:
         """Back to the empty containers of the start."""
@@ -75,18 +72,13 @@ class V3ioApplication:
             reply = self.answer(scope, body)
         except ServiceError as error:
             reply = Reply(error.status, error.body(), (JSON,))
-        if self.store.sql.in_transaction and not self._commit_due:
-            self._commit_due = True
-            asyncio.get_running_loop().call_later(COMMIT_DELAY_S, self._commit)
+        if self.store.sql.in_transaction:
+            self.store.commit()  # before the reply: what was acknowledged survives a kill
         headers = list(reply.headers)
         if reply.status != 204 and not (scope["method"] == "HEAD" and reply.status == 200):
             headers.append((b"content-length", b"%d" % len(reply.body)))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-
-    def _commit(self) -> None:
-        self._commit_due = False
-        self.store.commit()
 
     def answer(self, scope: Scope, body: bytes) -> Reply:
         """Return the reply to one request.

@@ -1,8 +1,8 @@
 """The data of the server in sqlite: one tree of nodes per container, object bytes in chunks, records of shards.
 
 Used by the handlers (:mod:`~mock_servers.v3io.objects`, ``items``, ``streams``), always on the server's thread. Nothing
-is kept outside the database but a cache of directories known to exist. Writes collect in one transaction;
-:meth:`Store.commit` ends it, called by the application when the loop is idle and by :meth:`Store.close`.
+is kept outside the database but a cache of directories known to exist. The writes of one request are one transaction;
+:meth:`Store.commit` ends it, called by the application before it answers, so that a killed server forgets nothing.
 """
 
 from __future__ import annotations
