@@ -104,7 +104,7 @@ def wait_for_stages(roles, originals):
         time.sleep(1.5)
 
 
-@pytest.mark.parametrize(("name", "originals"), CASES, ids=lambda value: "+".join(value) if isinstance(value, tuple) else value)
+@pytest.mark.parametrize(("name", "originals"), CASES, ids=str)
 def test_original_and_successor_work_together(example, original, name, originals):
     roles = SERVERS[name]
     one = example(name)

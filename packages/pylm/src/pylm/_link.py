@@ -20,6 +20,7 @@ from typing import Any, Final
 import zmq
 
 from pylm import _wire
+from pylm._frames import DONTWAIT, recv_published
 from pylm._loop import DRAIN
 from pylm.config import Overflow
 from pylm.errors import Closed, Malformed, Overloaded, PylmError, TimedOut, from_failure
@@ -120,7 +121,7 @@ class Link:
             if self._closed:
                 raise Closed(f"the client of {self._describe()} is closed")
             try:
-                self._push.send(frame, zmq.DONTWAIT, copy=len(frame) < 65536)
+                self._push.send(frame, DONTWAIT, copy=len(frame) < 65536)
             except zmq.Again:
                 return False
         return True
@@ -180,7 +181,7 @@ class Link:
         if self._receive_lock.acquire(blocking=False):
             try:
                 if not (call is not None and call.answers) and not self._closed:
-                    self._pump(limit_s)
+                    self._pump(limit_s, call)
             finally:
                 self._receive_lock.release()
                 if self._followers:
@@ -203,30 +204,33 @@ class Link:
             finally:
                 self._receive_lock.release()
 
-    def _pump(self, limit_s: float) -> None:
+    def _pump(self, limit_s: float, call: Call | None = None) -> None:
         socket = self._answers
-        receive = socket.recv
         flags = 0
         if limit_s < SLICE_MS / 1000:
-            flags = zmq.DONTWAIT
+            flags = DONTWAIT
             if limit_s > 0 and not socket.poll(max(1, int(limit_s * 1000))):
                 return
         for _ in range(DRAIN):
             try:
-                frame = receive(flags)
+                frame = self._receive(flags)
             except zmq.Again:
                 return
-            flags = zmq.DONTWAIT
-            if self._has_topic:
-                topic, frame = frame, b""
-                parts = 0
-                while socket.rcvmore:
-                    frame = receive()
-                    parts += 1
-                if topic != self._topic or parts != 1:
-                    self.strays += 1
-                    continue
-            self._route(frame)
+            flags = DONTWAIT
+            if frame is not None:
+                self._route(frame)
+            if call is not None and call.answers and len(call.pending) < 2:
+                return
+
+    def _receive(self, flags: int) -> bytes | None:
+        """Return the next answer; ``None`` for what is not ours."""
+        if not self._has_topic:
+            return self._answers.recv(flags)
+        topic, frame = recv_published(self._answers, flags)
+        if topic == self._topic and frame is not None:
+            return frame
+        self.strays += 1
+        return None
 
     def _route(self, frame: bytes) -> None:
         try:

@@ -12,6 +12,7 @@ import contextlib
 import heapq
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +23,12 @@ __all__ = ["DRAIN", "Clock", "Loop", "Timer"]
 
 DRAIN: Final = 128
 """Messages taken from one socket before the others get their turn."""
+
+ALONE_MS: Final = 50
+"""Longest wait in ``recv`` of a lone socket: how late a stop is noticed."""
+
+_POLLIN: Final = int(zmq.POLLIN)
+_POLLOUT: Final = int(zmq.POLLOUT)
 
 Clock = Callable[[], float]
 
@@ -58,6 +65,10 @@ class Loop:
         self._soon: collections.deque[Callable[[], None]] = collections.deque()
         self._running = False
         self._closed = False
+        self._pipe_lock = threading.RLock()  # a signal handler may stop the loop while it wakes it
+        self._alone: tuple[zmq.Socket[bytes], Callable[[], object]] | None = None
+        self._alone_ms = -2
+        self._is_quiet: Callable[[], bool] = bool
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_out, False)
         os.set_blocking(self._wake_in, False)
@@ -108,9 +119,10 @@ class Loop:
         self._wake()
 
     def _wake(self) -> None:
-        if not self._closed:
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._wake_in, b"\0")
+        with self._pipe_lock:
+            if not self._closed:
+                with contextlib.suppress(BlockingIOError):
+                    os.write(self._wake_in, b"\0")
 
     @property
     def running(self) -> bool:
@@ -127,26 +139,66 @@ class Loop:
     def run(self) -> None:
         """Serve until :meth:`stop`; exceptions of handlers pass through."""
         self._running = True
-        poll = self._poller.poll
-        readers, writers = self._readers, self._writers
         try:
             while self._running:
-                for socket, event in poll(self.timeout_ms()):
-                    if socket == self._wake_out:
-                        self._drain_wake()
-                        continue
-                    if event & zmq.POLLIN:
-                        reader = readers.get(socket)
-                        if reader is not None:
-                            reader()
-                    if event & zmq.POLLOUT:
-                        writer = writers.get(socket)
-                        if writer is not None:
-                            writer()
+                if self._alone is not None and self._is_quiet():
+                    self._serve_alone()
+                else:
+                    self._turn()
                 if self._timers:
                     self.run_due()
         finally:
             self._running = False
+
+    def _turn(self) -> None:
+        readers, writers = self._readers, self._writers
+        for socket, event in self._poller.poll(self.timeout_ms()):
+            if socket == self._wake_out:
+                self._drain_wake()
+                continue
+            if event & _POLLIN:
+                reader = readers.get(socket)
+                if reader is not None:
+                    reader()
+            if event & _POLLOUT:
+                writer = writers.get(socket)
+                if writer is not None:
+                    writer()
+
+    def set_alone(
+        self, socket: zmq.Socket[bytes], handler: Callable[[], object], is_quiet: Callable[[], bool]
+    ) -> None:
+        """Wait in ``recv`` of this socket, which is cheaper than polling, whenever nothing else can happen.
+
+        Args:
+            socket: A reader.
+            handler: Receives one message, waiting for it up to the socket's receive timeout, and handles it.
+            is_quiet: Whether no other socket needs attention.
+        """
+        self._alone = socket, handler
+        self._is_quiet = is_quiet
+        self._alone_ms = -2
+
+    def _serve_alone(self) -> None:
+        assert self._alone is not None
+        socket, handler = self._alone
+        if socket not in self._readers:
+            self._turn()
+            return
+        left_ms = self.timeout_ms()
+        wait_ms = ALONE_MS if left_ms is None or left_ms > ALONE_MS else max(1, left_ms)
+        if wait_ms != self._alone_ms:
+            socket.rcvtimeo = self._alone_ms = wait_ms
+        soon, timers, is_quiet = self._soon, self._timers, self._is_quiet
+        try:
+            for _ in range(DRAIN):
+                handler()
+                if soon or timers or not self._running or not is_quiet():
+                    break
+        except zmq.Again:
+            pass
+        if soon:
+            self._drain_wake()
 
     def _drain_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -173,7 +225,8 @@ class Loop:
 
     def close(self) -> None:
         """Release the wake-up pipe; the sockets belong to their owners."""
-        if not self._closed:
-            self._closed = True
-            os.close(self._wake_in)
-            os.close(self._wake_out)
+        with self._pipe_lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._wake_in)
+                os.close(self._wake_out)

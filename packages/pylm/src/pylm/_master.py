@@ -18,6 +18,7 @@ import zmq
 
 from pylm import _wire
 from pylm._dispatch import Dispatcher, Group, Job
+from pylm._frames import DONTWAIT, SNDMORE, recv_routed
 from pylm._logs import server_logger
 from pylm._loop import DRAIN
 from pylm._outlet import PubOutlet
@@ -211,9 +212,10 @@ class MasterEngine(Engine):
         if worker is not None:
             identity = dispatcher.assign(job, worker)
             try:
-                self.worker_router_socket.send_multipart(
-                    [worker.identity, b"J", identity, job.frame], zmq.DONTWAIT
-                )
+                send = self.worker_router_socket.send
+                send(worker.identity, SNDMORE | DONTWAIT)
+                send(b"J" + identity, SNDMORE)
+                send(job.frame, 0, len(job.frame) < 65536)
             except zmq.ZMQError:
                 # Gone or not reading: it gets no more; its jobs return when its silence is noticed.
                 dispatcher.finish(worker.identity, identity)
@@ -224,7 +226,7 @@ class MasterEngine(Engine):
         if dispatcher.workers and self._pushed - self._pulled >= PUSH_WINDOW:
             return False
         try:
-            self.worker_push_socket.send(job.frame, zmq.DONTWAIT, copy=len(job.frame) < 65536)
+            self.worker_push_socket.send(job.frame, DONTWAIT, copy=len(job.frame) < 65536)
         except zmq.Again:
             return False
         self._pushed += 1
@@ -277,7 +279,7 @@ class MasterEngine(Engine):
         receive = self.worker_pull_socket.recv
         for _ in range(DRAIN):
             try:
-                frame = receive(zmq.DONTWAIT)
+                frame = receive(DONTWAIT)
             except zmq.Again:
                 break
             self._pulled += 1
@@ -287,40 +289,39 @@ class MasterEngine(Engine):
 
     def _on_router(self) -> None:
         assert self._loop is not None
-        receive = self.worker_router_socket.recv_multipart
+        router = self.worker_router_socket
         dispatcher = self._dispatcher
         now = self._loop.clock()
         for _ in range(DRAIN):
             try:
-                frames = receive(zmq.DONTWAIT)
+                identity, head, frame = recv_routed(router, DONTWAIT)
             except zmq.Again:
                 break
-            identity, kind = frames[0], frames[1] if len(frames) > 1 else b""
-            if kind == b"R" and len(frames) == 4:
-                job = dispatcher.finish(identity, frames[2])
+            kind, subject = head[:1], head[1:]
+            if kind == b"R" and frame is not None:
+                job = dispatcher.finish(identity, subject)
                 dispatcher.seen(identity, now)
                 if job is not None:
                     if job.group is not None:
                         job.group.left -= 1
                     if dispatcher.queue:
                         self._refill()
-                    self._result(frames[3], job)
-            elif kind == b"P" and len(frames) == 4:
-                job = dispatcher.holds(identity, frames[2])
-                if job is not None:
-                    self._result(frames[3], None)
-            elif kind == b"D" and len(frames) == 3:
-                if dispatcher.finish(identity, frames[2]) is not None:
+                    self._result(frame, job)
+            elif kind == b"P" and frame is not None:
+                if dispatcher.holds(identity, subject) is not None:
+                    self._result(frame, None)
+            elif kind == b"D":
+                if dispatcher.finish(identity, subject) is not None:
                     self.stats.ended += 1
-            elif kind == b"H" and len(frames) == 3:
-                if not dispatcher.seen(frames[2], now):
+            elif kind == b"H":
+                if not dispatcher.seen(subject, now):
                     self._ask_who(identity)
-            elif kind == b"W" and len(frames) == 3:
-                self._on_ready(identity, frames[2], now)
-            elif kind == b"B" and len(frames) == 3:
-                dispatcher.leaving(frames[2])
-            elif kind == b"X" and len(frames) == 3:
-                dispatcher.give_back(identity, frames[2])
+            elif kind == b"W":
+                self._on_ready(identity, subject, now)
+            elif kind == b"B":
+                dispatcher.leaving(subject)
+            elif kind == b"X":
+                dispatcher.give_back(identity, subject)
             else:
                 self.stats.malformed += 1
                 self.logger.error("Message could not be decoded")
@@ -329,7 +330,7 @@ class MasterEngine(Engine):
 
     def _ask_who(self, identity: bytes) -> None:
         try:
-            self.worker_router_socket.send_multipart([identity, b"?"], zmq.DONTWAIT)
+            self.worker_router_socket.send_multipart([identity, b"?"], DONTWAIT)
         except zmq.ZMQError:
             self.logger.debug("an unknown worker left before it could be asked")
 
@@ -538,7 +539,7 @@ class Master(_PalmMaster):
         assert loop is not None
         for _ in range(DRAIN):
             try:
-                frame = receive(zmq.DONTWAIT)
+                frame = receive(DONTWAIT)
             except zmq.Again:
                 return
             self._accept(frame)

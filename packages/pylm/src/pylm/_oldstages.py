@@ -13,6 +13,7 @@ from typing import Any
 import zmq
 
 from pylm import _calls, _wire
+from pylm._frames import DONTWAIT, SNDMORE, recv_routed
 from pylm._logs import server_logger
 from pylm._loop import DRAIN
 from pylm._outlet import PushOutlet
@@ -87,6 +88,7 @@ class RequestServer(OldEngine):
         self.rep_address = rep_address
         self.rep = self._open(zmq.ROUTER, bind=rep_address)
         self._inputs.append((self.rep, self._on_request))
+        self._alone = self._take_request
         self._table = _calls.FunctionTable(self, name, ("set", "get", "delete"))
         self._two: dict[Any, bool] = {}
 
@@ -117,25 +119,27 @@ class RequestServer(OldEngine):
         return key
 
     def _on_request(self) -> None:
-        receive = self.rep.recv_multipart
         loop = self._loop
         assert loop is not None
         for _ in range(DRAIN):
             try:
-                frames = receive(zmq.DONTWAIT)
+                self._take_request(DONTWAIT)
             except zmq.Again:
                 return
-            if len(frames) != 3 or frames[1]:
-                self.stats.malformed += 1
-                continue
-            self._counted()
-            frames[2] = self._serve(frames[2])
-            try:
-                self.rep.send_multipart(frames, zmq.DONTWAIT, len(frames[2]) < 65536)
-            except zmq.Again:
-                self.stats.dropped += 1
             if not loop.running:
                 return
+
+    def _take_request(self, flags: int = 0) -> None:
+        sender, delimiter, frame = recv_routed(self.rep, flags)
+        if frame is None or delimiter:
+            self.stats.malformed += 1
+            return
+        self._counted()
+        answer = self._serve(frame)
+        send = self.rep.send
+        send(sender, SNDMORE)
+        send(b"", SNDMORE)
+        send(answer, DONTWAIT, len(answer) < 65536)
 
     def _serve(self, frame: bytes) -> bytes:
         debug = self.logger.isEnabledFor(logging.DEBUG)
@@ -199,6 +203,7 @@ class _Chained(OldEngine):
         self._open_cache(db_address)
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
         self._inputs.append((self.pull_socket, self._on_pull))
+        self._alone = lambda: self._handle(self.pull_socket.recv())
         self._table = _calls.FunctionTable(self, self.name)
         self._publish_keys(name=self.name, pull_address=pull_address)
 
@@ -212,7 +217,7 @@ class _Chained(OldEngine):
         assert loop is not None
         for _ in range(DRAIN):
             try:
-                frame = receive(zmq.DONTWAIT)
+                frame = receive(DONTWAIT)
             except zmq.Again:
                 return
             self._handle(frame)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import zmq
 
+from pylm._frames import DONTWAIT, SNDMORE
 from pylm._loop import Loop, Timer
 from pylm._publish import Publisher
 from pylm._stats import Stats
@@ -19,6 +20,7 @@ from pylm.config import ServerOptions
 __all__ = ["Outlet", "PubOutlet", "PushOutlet"]
 
 RETRY_S: Final = 0.002
+MORE_NOW: Final = SNDMORE | DONTWAIT
 
 
 class Outlet(Protocol):
@@ -32,6 +34,9 @@ class Outlet(Protocol):
 
     def is_full(self) -> bool:
         """Return whether the backlog is at its limit."""
+
+    def is_idle(self) -> bool:
+        """Return whether nothing waits inside, so that its sockets need no attention."""
 
     def waiting(self) -> int:
         """Return how many answers wait inside."""
@@ -73,6 +78,10 @@ class PubOutlet:
         """See :class:`Outlet`."""
         return self._size >= self._options.backlog
 
+    def is_idle(self) -> bool:
+        """See :class:`Outlet`."""
+        return not self._backlog and not self.publisher.held
+
     def waiting(self) -> int:
         """See :class:`Outlet`."""
         return self._size + sum(len(held.queue) for held in self.publisher.held.values())
@@ -94,7 +103,7 @@ class PubOutlet:
             self._keep(topic, frame)
             return
         try:
-            self.socket.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+            self.socket.send(topic, MORE_NOW)
         except zmq.Again:
             self._keep(topic, frame)
             return
@@ -114,7 +123,7 @@ class PubOutlet:
     def _on_events(self) -> None:
         while True:
             try:
-                event = self.socket.recv(zmq.DONTWAIT)
+                event = self.socket.recv(DONTWAIT)
             except zmq.Again:
                 return
             for topic, frame in self.publisher.on_event(event):
@@ -151,7 +160,7 @@ class PubOutlet:
             while queue:
                 frame, give_up_at = queue[0]
                 try:
-                    self.socket.send(topic, zmq.SNDMORE | zmq.DONTWAIT)
+                    self.socket.send(topic, MORE_NOW)
                 except zmq.Again:
                     if now < give_up_at:
                         break
@@ -198,6 +207,10 @@ class PushOutlet:
         """See :class:`Outlet`."""
         return len(self._backlog) >= self._options.backlog
 
+    def is_idle(self) -> bool:
+        """See :class:`Outlet`."""
+        return not self._backlog
+
     def waiting(self) -> int:
         """See :class:`Outlet`."""
         return len(self._backlog)
@@ -206,7 +219,7 @@ class PushOutlet:
         """See :class:`Outlet`; topic and ``per_call`` mean nothing to a pushing socket."""
         if not self._backlog:
             try:
-                self.socket.send(frame, zmq.DONTWAIT, copy=len(frame) < 65536)
+                self.socket.send(frame, DONTWAIT, copy=len(frame) < 65536)
             except zmq.Again:
                 assert self._loop is not None
                 self._loop.add_writer(self.socket, self.flush)
@@ -221,7 +234,7 @@ class PushOutlet:
         """See :class:`Outlet`."""
         while self._backlog:
             try:
-                self.socket.send(self._backlog[0], zmq.DONTWAIT)
+                self.socket.send(self._backlog[0], DONTWAIT)
             except zmq.Again:
                 return
             self._backlog.popleft()

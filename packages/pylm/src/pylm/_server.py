@@ -19,6 +19,7 @@ import zmq
 
 from pylm import _wire
 from pylm._cache import CacheVerbs
+from pylm._frames import DONTWAIT, recv_published, recv_routed
 from pylm._loop import DRAIN, Loop
 from pylm._outlet import Outlet
 from pylm._stats import Stats
@@ -31,6 +32,10 @@ __all__ = ["DEFAULT_OPTIONS", "FAILED_PAYLOAD", "Engine", "SideService", "endpoi
 
 DEFAULT_OPTIONS = ServerOptions()
 FAILED_PAYLOAD = b"0"
+
+
+def _always() -> bool:
+    return True
 
 
 def endpoint_of(socket: zmq.Socket[bytes]) -> str:
@@ -73,14 +78,14 @@ class SideService:
     def _on_request(self) -> None:
         for _ in range(DRAIN):
             try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+                sender, delimiter, frame = recv_routed(self._socket, DONTWAIT)
             except zmq.Again:
                 return
-            if len(frames) != 3 or frames[1]:
+            if frame is None or delimiter:
                 continue
-            answer = self._answer(frames[2])
+            answer = self._answer(frame)
             with contextlib.suppress(zmq.Again):
-                self._socket.send_multipart([frames[0], b"", answer], zmq.DONTWAIT)
+                self._socket.send_multipart([sender, b"", answer], DONTWAIT)
             self._left -= 1
             if self._left <= 0:
                 self._loop.stop()
@@ -126,6 +131,7 @@ class Engine:
         self._outlet: Outlet | None = None
         self._inputs: list[tuple[zmq.Socket[bytes], Callable[[], object]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
+        self._alone: Callable[[], object] | None = None
         self._loop: Loop | None = None
         self._side: SideService | None = None
         self._cache_socket: zmq.Socket[bytes] | None = None
@@ -161,6 +167,7 @@ class Engine:
             self.options.curve.apply(socket, as_server=False)
         socket.connect(address)
         self._inputs.append((socket, lambda: self._on_sub(socket, topic, handle)))
+        self._alone = lambda: self._take_published(socket, topic, handle)
         return socket
 
     def _on_sub(
@@ -170,23 +177,25 @@ class Engine:
         assert loop is not None
         for _ in range(DRAIN):
             try:
-                got = socket.recv(zmq.DONTWAIT)
+                self._take_published(socket, topic, handle, DONTWAIT)
             except zmq.Again:
                 return
-            frames = []
-            while socket.rcvmore:
-                frames.append(socket.recv())
-            # A subscription matches by prefix; a server "even" must not work for "even2".
-            if topic and got != topic:
-                continue
-            if len(frames) != 1:
-                self.stats.received += 1
-                self.stats.malformed += 1
-                self.logger.error("Message could not be decoded")
-                continue
-            handle(frames[0])
             if self._paused or not loop.running:
                 return
+
+    def _take_published(
+        self, socket: zmq.Socket[bytes], topic: bytes, handle: Callable[[bytes], None], flags: int = 0
+    ) -> None:
+        got, frame = recv_published(socket, flags)
+        # A subscription matches by prefix; a server "even" must not work for "even2".
+        if topic and got != topic:
+            return
+        if frame is None:
+            self.stats.received += 1
+            self.stats.malformed += 1
+            self.logger.error("Message could not be decoded")
+            return
+        handle(frame)
 
     def _open_cache(self, db_address: str) -> None:
         self._cache_socket = self._open(zmq.ROUTER, bind=db_address)
@@ -236,6 +245,9 @@ class Engine:
             self._loop.add_reader(socket, handler)
         if self._outlet is not None:
             self._outlet.attach(self._loop)
+        if len(self._inputs) == 1 and self._alone is not None:
+            quiet = self._outlet.is_idle if self._outlet is not None else _always
+            self._loop.set_alone(self._inputs[0][0], self._alone, quiet)
         if self._cache_socket is not None:
             self._side = SideService(
                 self._cache_socket, self._verbs.answer, f"{self.name}-cache", cache_messages

@@ -12,6 +12,7 @@ from typing import Any
 import zmq
 
 from pylm import _calls, _wire
+from pylm._frames import DONTWAIT
 from pylm._logs import server_logger
 from pylm._loop import DRAIN
 from pylm._outlet import PubOutlet
@@ -205,6 +206,7 @@ class Server(_Stage):
         self.pull_address = pull_address
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
         self._inputs.append((self.pull_socket, self._on_pull))
+        self._alone = lambda: self._handle(self.pull_socket.recv())
         self._publish_keys(name=name, pull_address=pull_address, pub_address=pub_address)
 
     def _on_pull(self) -> None:
@@ -213,7 +215,7 @@ class Server(_Stage):
         assert loop is not None
         for _ in range(DRAIN):
             try:
-                frame = receive(zmq.DONTWAIT)
+                frame = receive(DONTWAIT)
             except zmq.Again:
                 return
             handle(frame)

@@ -20,6 +20,7 @@ import zmq
 
 from pylm import _calls, _wire
 from pylm._cacheclient import CacheClient
+from pylm._frames import SNDMORE, recv_published
 from pylm._logs import server_logger
 from pylm._proto.palm_new_pb2 import WorkerReady
 from pylm._server import DEFAULT_OPTIONS, FAILED_PAYLOAD
@@ -61,11 +62,11 @@ class _Heart:
         try:
             while not self._stop.wait(self._options.heartbeat_s):
                 with contextlib.suppress(zmq.Again):
-                    socket.send_multipart([b"H", self._identity], zmq.DONTWAIT)
+                    socket.send(b"H" + self._identity, zmq.DONTWAIT)
                 while socket.poll(0):
                     if socket.recv_multipart()[:1] == [b"?"]:
                         with contextlib.suppress(zmq.Again):
-                            socket.send_multipart([b"W", self._ready], zmq.DONTWAIT)
+                            socket.send(b"W" + self._ready, zmq.DONTWAIT)
         finally:
             socket.close(0)
 
@@ -284,7 +285,7 @@ class WorkerEngine:
             identity=self.uuid.encode(),
             heartbeat_ms=max(1, int(self.options.heartbeat_s * 1000)),
         ).SerializeToString()
-        dealer.send_multipart([b"W", ready])
+        dealer.send(b"W" + ready)
         self._heart = _Heart(self.options, self._router_address, ready, self.uuid.encode())
         self._heart.start()
         dealer.rcvtimeo = _TICK_MS
@@ -292,34 +293,39 @@ class WorkerEngine:
         count = 0
         while count < self.messages and not self._stop:
             try:
-                frames = dealer.recv_multipart()
+                head, frame = recv_published(dealer)
             except zmq.Again:
                 continue
-            if len(frames) != 3 or frames[0] != b"J":
+            if frame is None or head[:1] != b"J":
                 continue
             count += 1
-            self._run_job(dealer, frames[1], frames[2])
+            self._run_job(dealer, head[1:], frame)
         self._leave(dealer)
 
     def _run_job(self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes) -> None:
         last: bytes | None = None
         for answer in self._work(frame):
             if last is not None:
-                dealer.send_multipart([b"P", job_id, last])
+                self._send_result(dealer, b"P" + job_id, last)
             last = answer
         if last is None:
-            dealer.send_multipart([b"D", job_id])
+            dealer.send(b"D" + job_id)
         else:
-            dealer.send_multipart([b"R", job_id, last], copy=len(last) < 65536)
+            self._send_result(dealer, b"R" + job_id, last)
+
+    @staticmethod
+    def _send_result(dealer: zmq.Socket[bytes], head: bytes, frame: bytes) -> None:
+        dealer.send(head, SNDMORE)
+        dealer.send(frame, 0, len(frame) < 65536)
 
     def _leave(self, dealer: zmq.Socket[bytes]) -> None:
         """Say goodbye and give back what was not begun."""
         with contextlib.suppress(zmq.Again):
-            dealer.send_multipart([b"B", self.uuid.encode()])
+            dealer.send(b"B" + self.uuid.encode())
             while dealer.poll(50):
-                frames = dealer.recv_multipart()
-                if len(frames) == 3 and frames[0] == b"J":
-                    dealer.send_multipart([b"X", frames[1]])
+                head, _ = recv_published(dealer)
+                if head[:1] == b"J":
+                    dealer.send(b"X" + head[1:])
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -25,14 +25,15 @@ from pylm._jobs import (
     Unset,
     with_progress,
 )
-from pylm._link import Answer, Link, wait_handshake
+from pylm._link import Answer, Call, Link, wait_handshake
 from pylm._logs import server_logger
 from pylm.config import Overflow, ServerOptions
-from pylm.errors import TimedOut, WrongServer
+from pylm.errors import Overloaded, TimedOut, WrongServer, WrongType
 from pylm.security import Curve
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Client"]
 
+INFINITE: Final = float("inf")
 CLIENT_FORMAT: Final = "%(asctime)s - %(levelname)s - %(message)s"
 
 
@@ -92,6 +93,7 @@ class Client(JobRunner):
         self._peer_is_new: bool | None = None
         self._publisher_is_new = False
         self._link: Link | None = None
+        self._templates: dict[tuple[str, str], _wire.Template] = {}
         self._link_lock = threading.Lock()
         self._cache = CacheClient(
             db_address, server_name, self.uuid, _wire.PalmMessage, self._options, self.uuid.encode()
@@ -175,10 +177,16 @@ class Client(JobRunner):
 
     def _template(self, function: str | list[str], cache: str) -> tuple[_wire.Template, str]:
         route = function if isinstance(function, str) else " ".join(function)
+        found = self._templates.get((route, cache))
+        if found is not None:
+            return found, route
         message = _wire.PalmMessage(
             pipeline=self.pipeline, client=self.uuid, function=route, cache=cache
         )
-        return _wire.Template(message), route
+        if len(self._templates) >= 100:
+            self._templates.clear()
+        found = self._templates[route, cache] = _wire.Template(message)
+        return found, route
 
     def job(
         self,
@@ -254,6 +262,8 @@ class Client(JobRunner):
             PylmError: As for :meth:`job`.
             TypeError: The payload is not ``bytes``.
         """
+        if messages == 1 and not idempotent and not serializer and isinstance(timeout, Unset):
+            return self._evaluate(function, payload, cache)
         results = list(
             self.job(
                 function,
@@ -266,6 +276,37 @@ class Client(JobRunner):
             )
         )
         return results[0] if messages == 1 else results
+
+    def _evaluate(self, function: str | list[str], payload: Any, cache: str) -> Any:
+        """Do what ``job`` does for one message and one answer, without its machinery."""
+        link = self._link if self._link is not None else self._connected()
+        template, route = self._template(function, cache)
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            raise WrongType(
+                f"job {route!r}: the payload is {type(payload).__name__}; without a serializer it must be bytes"
+            )
+        limit = self.timeout
+        deadline = INFINITE if limit is None else time.monotonic() + limit
+        call = Call(uses_ids=bool(self._peer_is_new), keep=False)
+        link.open(call)
+        try:
+            ext = b""
+            if call.uses_ids:
+                identity, ext = self.ids.next()
+                link.expect(call, identity, 0)
+            frame = template.frame(payload, ext)  # type: ignore[arg-type]
+            if not link.try_send(frame) and not link.send(
+                frame, deadline, self.overflow, feeding=False
+            ):
+                raise Overloaded(f"job {route!r}: the queue to the server is full; nothing was sent")
+            if not link.wait(call, deadline):
+                raise TimedOut(
+                    f"job {route!r}: no answer for {limit} s; 0 answers to 1 messages so far",
+                    elapsed_s=limit,
+                )
+            return self.result(call.answers.popleft())
+        finally:
+            link.finish(call)
 
     def map(
         self,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from mock_servers import environments
 
-__all__ = ["LOUDML", "RAMEN", "V3IO", "Original", "interpreter"]
+__all__ = ["LOUDML", "PYLM", "RAMEN", "V3IO", "Original", "interpreter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ LOUDML = Original(
     forget=("pyyaml",),
 )
 """loudml-python 1.6.3; imported as ``loudml_py``. It pins a PyYAML that does not build and checks the pin at import."""
+
+PYLM = Original("pylm==0.14.4", ("protobuf==3.20.3", "pyzmq>=26", "requests", "setuptools<81"))
+"""pylm 0.14.4; newer protobuf refuses its generated code."""
 
 RAMEN = Original(
     "infi.ramen_client==1.40.post3", ("future", "requests", "schematics", "setuptools<81", "six")
