@@ -182,7 +182,9 @@ class AsyncTransport(BaseTransport):
                 if method == "HEAD" and failure.status_code == 404:
                     return False
                 if call is None:
-                    call = self._start_retrying(method, url, timeout, idempotent, started)
+                    call = self._start_retrying(
+                        connection, method, url, timeout, idempotent, started
+                    )
                 connection = await self._after_failure(call, failure, connection)
                 timeout = call.timeout
             else:

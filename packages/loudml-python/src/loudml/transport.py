@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from transport_utils.budget import RetryBudget
+from transport_utils.deadline import Timeout
 from transport_utils.errors import ConfigurationError, TransportClosed
 from transport_utils.retry import RetryPolicy
 
@@ -246,8 +247,17 @@ class BaseTransport:
             raise
 
     def _start_retrying(
-        self, method: str, path: str, timeout: Any, idempotent: bool | None, started: float
+        self,
+        connection: Any,
+        method: str,
+        path: str,
+        timeout: Any,
+        idempotent: bool | None,
+        started: float,
     ) -> Call:
+        own = getattr(connection, "timeout", None)
+        if not timeout and isinstance(own, Timeout) and own.total is not None:
+            timeout = own  # its total is one for all attempts
         return Call(self._retry_policy(), method, path, timeout, idempotent, started)
 
     def _next_connection(self, call: Call, connection: Any, pause: Any) -> Any:
@@ -430,7 +440,9 @@ class Transport(BaseTransport):
                 if method == "HEAD" and failure.status_code == 404:
                     return False
                 if call is None:
-                    call = self._start_retrying(method, url, timeout, idempotent, started)
+                    call = self._start_retrying(
+                        connection, method, url, timeout, idempotent, started
+                    )
                 connection = self._after_failure(call, failure, connection)
                 timeout = call.timeout
             else:

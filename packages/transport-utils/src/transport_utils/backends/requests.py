@@ -25,7 +25,7 @@ from transport_utils.backends.tracking import (
     TrackingSecurePool,
     exchanging,
 )
-from transport_utils.backends.urllib3 import raise_translated, read_response
+from transport_utils.backends.urllib3 import close_pools, raise_translated, read_response
 from transport_utils.backends.watchdog import Watchdog
 from transport_utils.bodies import BodyStream, measure
 from transport_utils.deadline import Deadline
@@ -193,6 +193,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
             "ssl_context": context_for(endpoint),
             "server_hostname": server_name(endpoint),
         }
+
+    def close(self) -> None:
+        """Close all connections."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            close_pools(manager)
+        super().close()
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the pool as it was built."""

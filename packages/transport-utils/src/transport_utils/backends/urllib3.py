@@ -36,7 +36,7 @@ from transport_utils.h1 import CHUNKED, HeadTemplate
 from transport_utils.messages import Request, Response
 from transport_utils.tls import context_for, server_name, tls_error
 
-__all__ = ["Urllib3Backend", "raise_translated", "read_response"]
+__all__ = ["Urllib3Backend", "close_pools", "raise_translated", "read_response"]
 
 _CHANNELS_MAX = 1024
 _NO_HEADERS: dict[str, str] = {}
@@ -162,7 +162,7 @@ class Urllib3Backend:
                 if channel[0] == endpoint:
                     del self._channels[key]
         if gone is not None:
-            _close(gone[0])
+            close_pools(gone[0])
 
     def close(self, drain_s: float = 0.0) -> None:
         """See :meth:`transport_utils.backends.HttpBackend.close`.
@@ -174,12 +174,18 @@ class Urllib3Backend:
             pools, self._pools = self._pools, {}
             self._channels = {}
         for owner, _ in pools.values():
-            _close(owner)
+            close_pools(owner)
         self._watchdog.stop()
 
 
-def _close(owner: Any) -> None:
+def close_pools(owner: Any) -> None:
+    """Close the idle connections of a pool, or of all pools of a manager."""
     if isinstance(owner, urllib3.PoolManager):
+        # clear() leaves closing to the garbage collector.
+        for key in owner.pools.keys():  # noqa: SIM118 - it has no iterator
+            pool = owner.pools.get(key)
+            if pool is not None:
+                pool.close()
         owner.clear()
     else:
         owner.close()
