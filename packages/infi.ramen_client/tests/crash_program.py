@@ -60,6 +60,7 @@ def main(values, points, seed, budget_s):
     acknowledged = {}
     killed = 0
     rounds = 0
+    span_s = 0.03  # long enough that about half of the rounds acknowledge something
     while killed < points and time.monotonic() < end:
         rounds += 1
         pipes, pids = [], []
@@ -71,7 +72,7 @@ def main(values, points, seed, budget_s):
             pipes.append((source, name))
         if rng.random() < 0.7:
             pids.append(child(lambda: QueueReader(config, max_retry_delay=0.02).run_forever()))
-        deadline = time.monotonic() + rng.uniform(0.0, 0.03)
+        deadline = time.monotonic() + rng.uniform(0.0, span_s)
         text = {source: b"" for source, _ in pipes}
         while (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select(list(text), [], [], left)
@@ -82,6 +83,7 @@ def main(values, points, seed, budget_s):
             killed += 1
         for pid in pids:
             os.waitpid(pid, 0)
+        before = len(acknowledged)
         for source, name in pipes:
             while part := os.read(source, 65536):
                 text[source] += part
@@ -89,6 +91,7 @@ def main(values, points, seed, budget_s):
             for line in text[source].decode().splitlines():
                 thread, *reqids = line.split()
                 acknowledged.setdefault(f"{name} {thread}", []).extend(reqids)
+        span_s = min(1.0, span_s * 1.3) if len(acknowledged) == before else max(0.02, span_s * 0.9)
     return {"killed": killed, "acknowledged": acknowledged}
 
 

@@ -47,6 +47,7 @@ def test_no_acknowledged_message_is_lost_when_processes_are_killed(
         for reqid in reqids
     ]
     assert len(expected) > points
+    assert not [name for name in os.listdir(values["queue_dir"]) if ".new" in name]
     report = ramen_server.store.check(expected)
     assert (report["missing"], report["out_of_order"]) == ([], [])
     assert ramen_server.store.conflicts() == []

@@ -303,7 +303,7 @@ def test_trimming_spares_the_message_being_sent(files, make_queue):
     queue = make_queue(limit=lambda: 20_000)
     queue.push(("m", "t", "v1", "r0", os.urandom(2000)))
     with open(files.reader, "wb") as file:
-        file.write(b"1")
+        file.write(b"1 1")
     for number in range(1, 40):
         queue.push(("m", "t", "v1", f"r{number}", os.urandom(2000)))
     assert numbers(queue)[0] == 0

@@ -181,17 +181,19 @@ class Wire:
         return start + _quoted(reqid)
 
     def body(self, stream: bytes) -> bytes:
-        """Return the body for a stored zlib stream, having read it once to know that it is whole.
+        """Return the body for a stored zlib stream.
 
         Raises:
-            ValueError: It is not.
+            TypeError: It is not even bytes.
+            ValueError: It had to be read for ``"gzip"``, and is damaged. Else the server is the judge of that.
         """
-        plain = inflate(stream)
+        if not isinstance(stream, bytes):
+            raise TypeError(f"data is of type {type(stream).__name__}, not bytes")
         if self.encoding == "zlib":
             return stream
         import gzip
 
-        return gzip.compress(plain, 6, mtime=0)
+        return gzip.compress(inflate(stream), 6, mtime=0)
 
     def test_body(self) -> bytes:
         """Return the body of ``test_connection``: an empty object, compressed like every other body."""

@@ -163,6 +163,7 @@ class AsyncQueueReader:
             self._queue.disk,
             self._blacklist,
             DeadLetters(files),
+            on_batch=self._mark,
             max_retry_delay_s=max_retry_delay,
             dead_after=dead_after,
             on_event=on_event,
@@ -244,6 +245,7 @@ class AsyncQueueReader:
             self._sleeper.close()
             self._sleeper = None
             self._stopping = False
+            self._mark(0, 0)
             self._lock.release()
 
     async def _stand_by(self, blocking: bool) -> bool:
@@ -302,6 +304,7 @@ class AsyncQueueReader:
                     continue
                 if not blocking:
                     break
+                self._mark(0, 0)
                 self._status.note(delivery, idle=True)
                 delivery.reread()
                 wait_s, for_pushes = delivery.due_in_s(time.monotonic())
@@ -339,6 +342,9 @@ class AsyncQueueReader:
             self._task = None
         verdict = await self._on_disk(delivery.settle, row, reply)
         return status_of(verdict), verdict
+
+    def _mark(self, first: int, last: int) -> None:
+        self._lock.write(b"%-19d %-19d\n" % (first, last))
 
     def stop(self) -> None:
         """End :meth:`run` at once, also in the middle of a request; call it in the event loop's thread."""

@@ -114,6 +114,7 @@ class Delivery:
         max_retry_delay_s: Longest pause between attempts, seconds; never below ``retry_delay``.
         dead_after: A message is set aside after so many failed attempts, ``None`` for never.
         on_event: Called with ``accepted``, ``dropped``, ``dead``, ``retry``, ``refused`` and facts.
+        on_batch: Called with the numbers between which messages will be sent next: trimming spares them.
         clock: Monotonic seconds.
     """
 
@@ -127,6 +128,7 @@ class Delivery:
         max_retry_delay_s: float = 600.0,
         dead_after: int | None = None,
         on_event: Callable[..., None] | None = None,
+        on_batch: Callable[[int, int], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -136,6 +138,7 @@ class Delivery:
         self._max_retry_delay_s = max_retry_delay_s
         self._dead_after = dead_after
         self._on_event = on_event or _ignore
+        self._on_batch = on_batch
         self._clock = clock
         self.stats = Stats()
         self._batch: deque[Any] = deque()
@@ -191,6 +194,7 @@ class Delivery:
         self._batch.extend(rows)
         if rows:
             self._after = rows[-1]["id"]
+            self._on_batch(rows[0]["id"], self._after)
 
     def _start_over(self) -> None:
         self._generation = self._queue.generation

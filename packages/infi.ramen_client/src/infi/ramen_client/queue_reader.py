@@ -124,6 +124,7 @@ class QueueReader:
             self._queue.disk,
             self._blacklist,
             self._dead,
+            on_batch=self._mark,
             **self._options,
         )
         self._stop = threading.Event()
@@ -242,7 +243,7 @@ class QueueReader:
 
     def _leave(self) -> None:
         """Stop being the active reader."""
-        self._mark(0)
+        self._mark(0, 0)
         self._lock.release()
 
     def _loop(self, blocking: bool, raise_refusal: bool, sleeper: Sleeper) -> int:
@@ -274,7 +275,7 @@ class QueueReader:
                 continue
             if not blocking:
                 break
-            self._mark(0)
+            self._mark(0, 0)
             self._status.note(self._delivery, idle=True)
             self._delivery.reread()
             wait_s, for_pushes = self._delivery.due_in_s(time.monotonic())
@@ -296,7 +297,6 @@ class QueueReader:
         except (ValueError, TypeError) as error:
             delivery.bury(row, f"damaged on disk, {error}", None)
             return self.DROPPED, None
-        self._mark(row["id"])
         try:
             reply = self._session.send(row, reqid_of(row), body)
         except Failure as failure:
@@ -308,10 +308,9 @@ class QueueReader:
         verdict = delivery.settle(row, reply)
         return status_of(verdict), verdict
 
-    def _mark(self, number: int) -> None:
-        """Say, in the lock file, which message is being sent: trimming spares it."""
-        if self._lock.fd >= 0:
-            os.pwrite(self._lock.fd, b"%-20d" % number, 0)
+    def _mark(self, first: int, last: int) -> None:
+        """Say, in the lock file, which messages are being sent: trimming spares them."""
+        self._lock.write(b"%-19d %-19d\n" % (first, last))
 
     def stop(self) -> None:
         """End :meth:`run` within 0.1 s, also in the middle of a request; does not wait for it.

@@ -36,7 +36,7 @@ class QueueFiles:
         shm: Its index of the log.
         salvaged: A complete new database that is about to replace a damaged one.
         turn: Lock of the writers' turn and of set-up.
-        reader: Lock of the active reader, holding the number of the message being sent.
+        reader: Lock of the active reader, holding the numbers between which it is sending.
         wake: FIFO through which writers wake the reader.
         reserve: Room that is given back when the disk is full.
         blacklist: Rules received from the server.

@@ -226,13 +226,14 @@ class DiskQueue:
             self._on_event("trimmed", count=count, size=size, limit=limit)
             self._pushed_bytes = limit  # look again after the next push
 
-    def _in_flight(self) -> int:
-        """Return the number of the message that the active reader is sending, 0 for none."""
+    def _in_flight(self) -> tuple[int, int]:
+        """Return the numbers between which the active reader is sending; ``(0, 0)`` for none."""
         try:
             with open(self.files.reader, "rb") as file:
-                return int(file.read(20) or b"0")
+                first, last = file.read(40).split()
+                return int(first), int(last)
         except (OSError, ValueError):
-            return 0
+            return 0, 0
 
     # Reading
 

@@ -36,17 +36,17 @@ def live_bytes(connection: sqlite3.Connection, files: QueueFiles) -> int:
 
 
 def trim(
-    connection: sqlite3.Connection, files: QueueFiles, limit: int, in_flight: int
+    connection: sqlite3.Connection, files: QueueFiles, limit: int, in_flight: tuple[int, int]
 ) -> tuple[int, int]:
     """Drop the oldest messages, at most 1000, until the queue fits into ``limit``; one short transaction.
 
-    The newest message and the one being sent are never dropped.
+    The newest message and those being sent are never dropped.
 
     Args:
         connection: Open, outside of a transaction, in the writers' turn.
         files: The queue.
         limit: Bytes allowed.
-        in_flight: Number of the message being sent, 0 for none.
+        in_flight: Numbers between which messages are being sent, ``(0, 0)`` for none.
 
     Returns:
         How many messages, and how many bytes of them, were dropped.
@@ -60,9 +60,9 @@ def trim(
         share = (live - limit) / live
         count = max(1, min(TRIM_ROWS, int(rows * share) + 1))
         dropped = connection.execute(
-            "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE id <> ? AND id < "
-            "(SELECT max(id) FROM queue) ORDER BY id LIMIT ?)",
-            (in_flight, count),
+            "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE id NOT BETWEEN ? AND ? "
+            "AND id < (SELECT max(id) FROM queue) ORDER BY id LIMIT ?)",
+            (*in_flight, count),
         ).rowcount
         if dropped:
             connection.execute("UPDATE ramen_counters SET trimmed = trimmed + ?", (dropped,))
