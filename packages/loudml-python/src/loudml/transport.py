@@ -386,7 +386,11 @@ class Transport(BaseTransport):
         self._closed = threading.Event()
         self._sniffing = threading.Lock()
         if sniff_on_start:
-            self.sniff_hosts(initial=True)
+            try:
+                self.sniff_hosts(initial=True)
+            except BaseException:
+                self.close()
+                raise
 
     def get_connection(self) -> Any:
         """Return the connection for the next attempt; asks for the list of nodes first if that is due."""

@@ -122,6 +122,8 @@ class _Tracking:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
+        # Whoever gave TlsConfig(verify=False) knows; urllib3 would warn at every connection, also of pinned ones.
+        self.is_verified = True
         self.served = 0
         endpoint = _current.exchange.endpoint
         if endpoint.scheme == "https":
@@ -199,7 +201,12 @@ def _encode(method: str, url: str, body: Any, headers: Any, chunked: bool) -> by
     length = len(body) if isinstance(body, bytes) else None
     if length is None and body is not None:
         length = CHUNKED if chunked else int(fields["content-length"])
-    return HeadTemplate(fields.pop("host")).encode(method, url, fields, length)
+    # A proxy is asked for the whole URL.
+    scheme, found, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    prefix = f"{scheme}://{host}" if found else ""
+    target = slash + path if found else url
+    return HeadTemplate(fields.pop("host"), prefix).encode(method, target, fields, length)
 
 
 class _Answer(http.client.HTTPResponse):
