@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mock_servers.console import Console as Page
 
 CHAPTERS = pathlib.Path(__file__).parent / "chapters"
-ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "yagna")
+ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "ya-httpx-client")
 LIMIT_S = 120.0
 
 

@@ -146,11 +146,16 @@ class ExeUnit:
 
     def run(self, params: dict[str, Any]) -> dict[str, Any]:
         """Run one command to its end; daemonised children go on."""
-        command = [self.translate(word) for word in (params["entry_point"], *params["args"])]
+        environment = self._command_environment()
+        program = self.translate(params["entry_point"])
+        if program.startswith("/") and not os.path.exists(program):
+            # an image of files alone takes its programs from the server's own environment
+            program = shutil.which(os.path.basename(program), path=environment["PATH"]) or program
+        command = [program, *map(self.translate, params["args"])]
         process = subprocess.Popen(
             command,
             cwd=self.root / "golem/work",
-            env=self._command_environment(),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -264,6 +269,7 @@ class ExeUnit:
         inside = [
             str(self.root / folder) for folder in ("usr/local/bin", "usr/bin", "bin", "golem/run")
         ]
+        inside.append(os.path.dirname(sys.executable))
         path = os.pathsep.join([*inside, os.environ.get("PATH", os.defpath)])
         ports = {f"GOLEM_PORT_{port}": str(actual) for port, actual in self.ports.items()}
         return {
