@@ -285,7 +285,7 @@ def check_pins(secured: ssl.SSLSocket | ssl.SSLObject, endpoint: Endpoint) -> No
     pins = config_for(endpoint).fingerprints
     if not pins:
         return
-    leaf = secured.getpeercert(binary_form=True)
+    leaf = secured.getpeercert(True)
     chain = [] if leaf is None else [leaf]
     if secured.context.verify_mode is ssl.CERT_REQUIRED:
         chain += _verified_chain(secured)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator
 
 from transport_utils import errors
-from transport_utils.h1 import Head, ResponseParser, parse_head
+from transport_utils.h1 import LIMITS, Head, ResponseParser, parse_head
 
 __all__ = ["Answer", "AsyncConnection"]
 
@@ -220,6 +220,11 @@ class AsyncConnection(asyncio.Protocol):
         return data
 
     @property
+    def unsent_bytes(self) -> int:
+        """Bytes written that the peer has not taken yet, as far as the loop knows."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
     def finished(self) -> bool:
         """Whether a streamed body has been read to its end."""
         parser = self._parser
@@ -282,7 +287,7 @@ class AsyncConnection(asyncio.Protocol):
             if parser is None:
                 if not self._stream:
                     end = data.find(b"\r\n\r\n") + 4
-                    if end > 4:
+                    if 4 < end <= LIMITS.head_bytes:
                         head = parse_head(data[:end], self._method)
                         if head.length != len(data) - end or head.status < 200:
                             head = None

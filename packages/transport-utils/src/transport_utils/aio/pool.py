@@ -27,6 +27,7 @@ from transport_utils.errors import (
     PoolTimeout,
     TotalTimeout,
     TransportClosed,
+    TransportError,
 )
 from transport_utils.hooks import PoolEvent
 
@@ -174,6 +175,8 @@ class AsyncConnectionPool:
                 raise ConnectTimeout(
                     f"connection to {where} did not open in {now - started:.1f} s", node=where
                 ) from cause
+            if isinstance(cause, TransportError):
+                raise
             if isinstance(cause, ssl.SSLError):
                 from transport_utils.tls import tls_error
 

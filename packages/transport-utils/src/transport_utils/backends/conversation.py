@@ -146,6 +146,7 @@ class Conversation:
         if isinstance(body, bytes) and len(body) > JOIN_BYTES:
             count = self._connection.sock.sendmsg([payload, body]) if self._can_gather() else 0
             self._sent += count
+            self._watch(count, errors.WriteTimeout, self._timeout.write)
             if count < len(payload):
                 self._send(memoryview(payload)[count:])
                 count = len(payload)

@@ -188,7 +188,12 @@ class _Exchange:
             self.reused = False
         elif event.endswith("start_tls.complete"):
             if config_for(self.endpoint).fingerprints:
-                check_pins(info["return_value"].get_extra_info("ssl_object"), self.endpoint)
+                stream = info["return_value"]
+                try:
+                    check_pins(stream.get_extra_info("ssl_object"), self.endpoint)
+                except BaseException:
+                    stream.close()
+                    raise
         elif event.endswith("send_request_headers.started"):
             self._sent = SentState.PARTIAL
         elif event.endswith("send_request_body.complete"):

@@ -7,8 +7,10 @@ the time of a small request; bodies are read by http.client and urllib3.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import http.client
+import io
 import math
 import queue
 import socket
@@ -25,10 +27,18 @@ from transport_utils import errors
 from transport_utils.deadline import Deadline
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import SentState
-from transport_utils.h1 import CHUNKED, LIMITS, Head, HeadTemplate, chunk, parse_head
+from transport_utils.h1 import (
+    CHUNKED,
+    LIMITS,
+    ChunkedDecoder,
+    Head,
+    HeadTemplate,
+    chunk,
+    parse_head,
+)
 from transport_utils.messages import Request
 from transport_utils.sockets import open_socket
-from transport_utils.tls import check_pins
+from transport_utils.tls import check_pins, config_for
 
 __all__ = ["Exchange", "TrackingPool", "TrackingSecurePool", "exchanging"]
 
@@ -45,6 +55,7 @@ class Exchange:
         "payload",
         "request",
         "reused",
+        "sock",
         "started",
         "wants_headers",
     )
@@ -58,6 +69,7 @@ class Exchange:
         self.request = request
         self.deadline = deadline
         self.connection: Any = None
+        self.sock: Any = None
         self.reused = False
         self.complete = False
         self.started = False
@@ -76,10 +88,9 @@ class Exchange:
 
     def cut(self) -> None:
         """End the exchange from another thread."""
-        sock = getattr(self.connection, "sock", None)
-        if sock is not None:
+        if self.sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                self.sock.shutdown(socket.SHUT_RDWR)
 
 
 _current = threading.local()
@@ -100,6 +111,7 @@ class _Tracking:
 
     sock: Any
     close: Any
+    timeout: Any
     served = 0
     sent_bytes = 0
 
@@ -128,6 +140,8 @@ class _Tracking:
         endpoint = _current.exchange.endpoint
         if endpoint.scheme == "https":
             check_pins(self.sock, endpoint)
+            if config_for(endpoint).fingerprints:
+                self.is_verified = True
 
     def request(
         self,
@@ -145,6 +159,7 @@ class _Tracking:
         self.sent_bytes = 0
         if self.sock is None:
             self.connect()
+        exchange.sock = self.sock
         exchange.reused = self.served > 0
         self.served += 1
         timeout, deadline = exchange.request.timeout, exchange.deadline
@@ -165,11 +180,16 @@ class _Tracking:
         exchange.complete = True
 
     def _send(self, data: bytes) -> None:
-        self.sock.sendall(data)
-        self.sent_bytes += len(data)
+        view = memoryview(data)
+        while view:
+            count = self.sock.send(view)
+            self.sent_bytes += count
+            view = view[count:]
 
     def getresponse(self) -> Any:
         exchange = self._exchange
+        if self.timeout != self.sock.gettimeout():
+            self.sock.settimeout(self.timeout)
         answer = _Answer(self.sock, method=exchange.request.method)
         try:
             answer.begin()
@@ -182,7 +202,7 @@ class _Tracking:
         return urllib3.HTTPResponse(
             body=answer,
             headers=urllib3.HTTPHeaderDict(
-                head.headers.items_all() if exchange.wants_headers else _framing(head)
+                _for_requests(head) if exchange.wants_headers else _framing(head)
             ),
             status=head.status,
             version=answer.version,
@@ -228,13 +248,49 @@ class _Answer(http.client.HTTPResponse):
         self.status = self.code = head.status
         self.reason = head.reason
         self.version = 10 + head.minor
-        self.chunked = head.length == CHUNKED
-        self.chunk_left = None
+        self.chunked = False
+        if head.length == CHUNKED:
+            # http.client believes any chunk size and does not look at the end of a chunk.
+            self.fp = io.BufferedReader(_ChunkedBody(fp))
         self.length = head.length if head.length >= 0 else None
         self.will_close = not head.keep_alive
         self.headers = self.msg = http.client.HTTPMessage()
         if self.length == 0:
             self._close_conn()  # type: ignore[attr-defined]
+
+
+class _ChunkedBody(io.RawIOBase):
+    """The decoded body of a chunked response, as a file that ends with it."""
+
+    def __init__(self, fp: Any) -> None:
+        self._fp = fp
+        self._decoder = ChunkedDecoder()
+        self._pieces: collections.deque[bytes] = collections.deque()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of ``buffer``; 0 at the end of the body."""
+        while not self._pieces:
+            if self._decoder.complete:
+                return 0
+            data = self._fp.read1(65536)
+            if not data:
+                raise errors.TruncatedBody("connection closed inside a chunked body")
+            self._pieces += self._decoder.feed(data)
+        piece = self._pieces.popleft()
+        count = len(buffer)
+        buffer[: len(piece)] = piece[:count]
+        if len(piece) > count:
+            self._pieces.appendleft(piece[count:])
+        return min(count, len(piece))
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._fp.close()
+        super().close()
 
 
 def _read_block(fp: Any) -> bytes:
@@ -255,10 +311,14 @@ def _read_block(fp: Any) -> bytes:
     raise errors.HeaderTooLarge(f"response head longer than {LIMITS.head_bytes} bytes")
 
 
+def _for_requests(head: Head) -> list[tuple[str, str]]:
+    """Return all fields but the one that has been dealt with."""
+    pairs = head.headers.items_all()
+    return [pair for pair in pairs if pair[0].lower() != "transfer-encoding"]
+
+
 def _framing(head: Head) -> dict[str, str]:
     """Return the fields that urllib3 itself looks at."""
-    if head.length == CHUNKED:
-        return {"transfer-encoding": "chunked"}
     return {"content-length": str(head.length)} if head.length >= 0 else {}
 
 

@@ -320,10 +320,11 @@ def _translate(error: BaseException, exchange: Exchange, closed: bool) -> Transp
     unsent = exchange.connection is None or not exchange.connection.sent_bytes
     if isinstance(error, (exceptions.SSLError, ssl.SSLError)) and unsent:
         return tls_error(error, node)
-    if isinstance(error, exceptions.ConnectTimeoutError):
+    timed_out = isinstance(error, (exceptions.TimeoutError, TimeoutError))
+    if timed_out and exchange.connection is None:
         return errors.ConnectTimeout(f"connection to {node} did not open in time")
-    if isinstance(error, (exceptions.ReadTimeoutError, TimeoutError)):
-        if exchange.connection is not None and not exchange.complete:
+    if timed_out:
+        if not exchange.complete:
             return errors.WriteTimeout(f"{node} took no data for {timeout.write} s")
         return errors.ReadTimeout(f"{node} sent nothing for {timeout.read} s")
     if isinstance(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):

@@ -243,16 +243,15 @@ class AsyncChannel:
         """Close the connection and raise what ``error`` means; cancellation passes through."""
         started = connection.started
         served = connection.served
+        if started:
+            state = SentState.RESPONSE_STARTED
+        elif not sent:
+            state = SentState.NOT_SENT
+        else:
+            state = SentState.PARTIAL if connection.unsent_bytes else SentState.SENT
         connection.end()
         self.pool.discard(connection)
         method, target, _ = payload[: payload.index(b"\r\n")].decode("latin-1").split(" ", 2)
-        state = (
-            SentState.RESPONSE_STARTED
-            if started
-            else SentState.SENT
-            if sent
-            else SentState.NOT_SENT
-        )
         if isinstance(error, TransportError):
             error.node, error.method, error.target, error.sent = (
                 self.base_url,
