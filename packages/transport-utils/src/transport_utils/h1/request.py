@@ -128,17 +128,17 @@ class HeadTemplate:
             lower = _KNOWN_NAMES.get(name) or name.lower()
             if lower == "content-length" or lower == "transfer-encoding":
                 _check_framing(lower, value, length)
-            elif value is None:
-                fields = dict(self._fields) if fields is None else fields
-                fields.pop(lower, None)
-            elif fields is not None or lower in self._fields:
-                # From here on lines are kept by name, those added so far too.
+            elif fields is None and value is not None and lower not in self._fields:
+                block += _field(name, value)
+            else:
                 if fields is None:
+                    # From here on lines are kept by name; those added so far go together.
                     fields = dict(self._fields)
                     fields[""] = block[len(self._block) :]
-                fields[lower] = _field(name, value)
-            else:
-                block += _field(name, value)
+                if value is None:
+                    fields.pop(lower, None)
+                else:
+                    fields[lower] = _field(name, value)
         return block if fields is None else "".join(fields.values())
 
 
