@@ -57,7 +57,16 @@ def workers(count: int) -> tuple[str, ...]:
 SCENARIOS = [
     Scenario(
         "round trip 100 B",
-        ("raw:pub", "raw:req", "ours:pub", "old:req", "original:pub", "rpyc:req", "zerorpc:req", "pyro:req"),
+        (
+            "raw:pub",
+            "raw:req",
+            "ours:pub",
+            "old:req",
+            "original:pub",
+            "rpyc:req",
+            "zerorpc:req",
+            "pyro:req",
+        ),
         ("server",),
         1000,
         (
@@ -220,7 +229,11 @@ def measure(scenario: Scenario, rounds: int, scale: float) -> dict[str, list[flo
             shift = turn % len(contenders)
             for contender in contenders[shift:] + contenders[:shift]:
                 slow = contender.label.partition(":")[0] in ("original", "rpyc", "zerorpc", "pyro")
-                count = scenario.slow_operations if slow and scenario.slow_operations else scenario.operations
+                count = (
+                    scenario.slow_operations
+                    if slow and scenario.slow_operations
+                    else scenario.operations
+                )
                 times[contender.label].append(contender.run(max(1, int(count * scale))))
     return times
 
@@ -277,7 +290,9 @@ def lost_jobs(count: int) -> list[str]:
         next_kill = time.monotonic() + 1
         kills = got = 0
         began = time.monotonic()
-        for _ in talk.job("server.foo", [b"x" * 100] * count, messages=count, idempotent=True, timeout=60):
+        for _ in talk.job(
+            "server.foo", [b"x" * 100] * count, messages=count, idempotent=True, timeout=60
+        ):
             got += 1
             if time.monotonic() >= next_kill:
                 victim = alive.pop(0)

@@ -85,7 +85,11 @@ def raw() -> None:
         first = {"server": 0, "stage2": 1, "stage3": 2}[ROLE]
         pull = raw_socket(zmq.PULL, at(first))
         last = {"jobs": 0, "pipeline": 2}[SCENARIO]
-        push = raw_socket(zmq.PUSH, bind=at(9)) if first == last else raw_socket(zmq.PUSH, connect=at(first + 1))
+        push = (
+            raw_socket(zmq.PUSH, bind=at(9))
+            if first == last
+            else raw_socket(zmq.PUSH, connect=at(first + 1))
+        )
         ready()
         while True:
             push.send(pull.recv())
@@ -215,7 +219,9 @@ def palm_client() -> None:
     else:
 
         def run(count):
-            got = sum(1 for _ in client.job(route, itertools.repeat(PAYLOAD, count), messages=count))
+            got = sum(
+                1 for _ in client.job(route, itertools.repeat(PAYLOAD, count), messages=count)
+            )
             assert got == count
 
     serve_client(run)

@@ -137,9 +137,7 @@ def measure_one_writer(folder: pathlib.Path, rounds: int) -> list[Figure]:
     value = ratio(found["ours"])
     others = {subject: f"{ratio(found[subject]):.2f}x" for subject in OTHERS}
     holds = value <= 1.15 and value <= ratio(found["original"])
-    return [
-        Figure("push, one writer, p50", f"{value:.2f}x", "<= 1.15x, original", holds, others)
-    ]
+    return [Figure("push, one writer, p50", f"{value:.2f}x", "<= 1.15x, original", holds, others)]
 
 
 def measure_threads(folder: pathlib.Path, rounds: int) -> list[Figure]:
@@ -157,9 +155,7 @@ def measure_threads(folder: pathlib.Path, rounds: int) -> list[Figure]:
                 rates[subject].append(rate * sum(floor) / len(floor))
                 if subject == "ours":
                     p99.append(percentile(times, 0.99) * 1e3)
-                    many.append(
-                        started["ours"].ask("many", batches=10) * sum(floor) / len(floor)
-                    )
+                    many.append(started["ours"].ask("many", batches=10) * sum(floor) / len(floor))
     value = ratio(rates["ours"])
     others = {subject: f"{ratio(rates[subject]):.2f}x" for subject in OTHERS}
     return [
@@ -170,9 +166,7 @@ def measure_threads(folder: pathlib.Path, rounds: int) -> list[Figure]:
             value >= max(1.6, ratio(rates["original"])),
             others,
         ),
-        Figure(
-            "rate of push_many(100)", f"{ratio(many):.1f}x", ">= 10x", ratio(many) >= 10
-        ),
+        Figure("rate of push_many(100)", f"{ratio(many):.1f}x", ">= 10x", ratio(many) >= 10),
     ]
 
 

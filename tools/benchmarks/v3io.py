@@ -198,7 +198,9 @@ def import_row() -> tuple[float, list[str]]:
             run = [sys.executable, "-c", timed]
             done = subprocess.run(run, check=True, capture_output=True, text=True, env=environment)
             times.append(float(done.stdout))
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
     return min(times), loaded.stdout.split()
 
 

@@ -201,7 +201,9 @@ class Disk:
                     names.pop(path, None)
                 else:
                     names[path] = inode
-        return {path: inode.content(self.survivors(inode, kind, rng)) for path, inode in names.items()}
+        return {
+            path: inode.content(self.survivors(inode, kind, rng)) for path, inode in names.items()
+        }
 
     def survivors(self, inode, kind, rng):
         if kind == "none":
@@ -285,7 +287,7 @@ def test_every_stored_message_survives_a_power_failure_at_any_point(calls, tmp_p
             rng = random.Random(index * 10 + number)
             image = tmp_path / "image"
             for path, data in disk.image(kind, rng).items():
-                if path.endswith("-shm") or path.endswith(".wake"):
+                if path.endswith(("-shm", ".wake")):
                     continue  # made anew; the index is rebuilt from the log
                 target = image / os.path.relpath(path, root)
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -117,9 +117,7 @@ def test_a_post_goes_to_another_node_when_nothing_was_sent(loudml_server, connec
 
 
 def test_retry_after_is_obeyed(loud, loudml_server):
-    loudml_server.faults.add(
-        Fault("status", status=429, headers={"Retry-After": "0.25"}, times=1)
-    )
+    loudml_server.faults.add(Fault("status", status=429, headers={"Retry-After": "0.25"}, times=1))
     began = time.monotonic()
     assert loud.version() == "1.6.0"
     assert time.monotonic() - began >= 0.25
@@ -251,7 +249,10 @@ def test_a_failure_that_does_not_decode_is_still_that_failure(
     recording_server, http_reply, connection_class
 ):
     server = recording_server(lambda head, body: http_reply(418, b"\xff{"))
-    with Loud(server.host, connection_class=connection_class) as loud, pytest.raises(TransportError) as error:
+    with (
+        Loud(server.host, connection_class=connection_class) as loud,
+        pytest.raises(TransportError) as error,
+    ):
         loud.info()
     assert (error.value.status_code, error.value.error) == (418, "\ufffd{")
 

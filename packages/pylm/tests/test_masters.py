@@ -79,7 +79,9 @@ class GhostWorker:
         self.socket.identity = self.identity
         self.socket.rcvtimeo = 5000
         self.socket.connect(master.cache.get("worker_router_address").decode())
-        ready = WorkerReady(name="ghost", credit=credit, identity=self.identity, heartbeat_ms=beat_ms)
+        ready = WorkerReady(
+            name="ghost", credit=credit, identity=self.identity, heartbeat_ms=beat_ms
+        )
         self.socket.send(b"W" + ready.SerializeToString())
 
     def take(self):
@@ -131,7 +133,9 @@ def test_jobs_come_back_from_several_workers(worker, talk, channel):
         ("start", errors.UnknownFunction),
     ],
 )
-def test_each_failure_of_a_worker_comes_back_as_its_own_error(worker, talk, channel, function, kind):
+def test_each_failure_of_a_worker_comes_back_as_its_own_error(
+    worker, talk, channel, function, kind
+):
     worker("w1", channel=channel)
     with pytest.raises(kind):
         talk.eval(f"server.{function}", b"x")
@@ -165,7 +169,11 @@ def test_an_original_workers_channel_is_used_when_no_credit_is_free(worker, ghos
     thread.start()
     busy.take()
     worker("old", channel="push")
-    assert [talk.eval("server.foo", b"%d" % each) for each in range(3)] == [b"old 0", b"old 1", b"old 2"]
+    assert [talk.eval("server.foo", b"%d" % each) for each in range(3)] == [
+        b"old 0",
+        b"old 1",
+        b"old 2",
+    ]
     thread.join(5)
 
 
@@ -403,7 +411,14 @@ def test_the_router_channel_and_given_addresses_contradict(address):
 def test_a_restarted_master_finds_its_workers_and_clients_again(addresses, running, client):
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(Master("server", *addresses, **QUIET, options=FAST).running())
-        running(MyWorker("w", first.db_address, **QUIET, options=ServerOptions(heartbeat_s=0.1, channel="push")))
+        running(
+            MyWorker(
+                "w",
+                first.db_address,
+                **QUIET,
+                options=ServerOptions(heartbeat_s=0.1, channel="push"),
+            )
+        )
         talk = client("server", first.db_address, logging_level=logging.CRITICAL)
         assert talk.eval("server.foo", b"1") == b"w 1"
     running(Master("server", *addresses, **QUIET, options=FAST))
@@ -436,7 +451,14 @@ def test_strange_frames_on_every_socket_leave_the_master_alive(master, worker, t
             if kind == zmq.SUB:
                 socket.subscribe(b"\x00" * 300)
                 continue
-            for frames in ([b""], [b"\xff" * 50], [b"", b"x"], [b"R", b"1", b"2"], [b"W", b"\xff"], [b"J"] * 9):
+            for frames in (
+                [b""],
+                [b"\xff" * 50],
+                [b"", b"x"],
+                [b"R", b"1", b"2"],
+                [b"W", b"\xff"],
+                [b"J"] * 9,
+            ):
                 socket.send_multipart(frames)
     assert talk.eval("server.foo", b"x") == b"w x"
     assert master.stats.malformed >= 1

@@ -144,7 +144,9 @@ def test_our_client_loses_no_evaluation_against_an_original_server(example, orig
 
 
 @pytest.mark.parametrize("originals", [("client",), ("server",)])
-def test_an_exception_is_the_originals_payload_when_one_side_is_original(example, original, originals):
+def test_an_exception_is_the_originals_payload_when_one_side_is_original(
+    example, original, originals
+):
     one = example("error")
     for label in ("server", "client"):
         one.start(label, f"{label}.py", **({"python": original} if label in originals else {}))

@@ -11,7 +11,9 @@ NAMES = st.sampled_from(
 )
 VALUES = st.sampled_from(
     [
-        *" 5,5, 5\t,, close,keep-alive, chunked,+5,0x5,\x00,\x80, 12345678901234567,a\tb, gzip".split(","),
+        *" 5,5, 5\t,, close,keep-alive, chunked,+5,0x5,\x00,\x80, 12345678901234567,a\tb, gzip".split(
+            ","
+        ),
         *(" 5, 5", " 123456789012345678901"),
     ]
 )

@@ -8,11 +8,14 @@ from ya_httpx_client.provider_auto_balance import SimpleLoadBalancer
 
 @pytest.fixture
 def cluster():
-    return Cluster(None, "hash", ("run",), None, url="http://calc", options=ServiceOptions(max_size=20))
+    return Cluster(
+        None, "hash", ("run",), None, url="http://calc", options=ServiceOptions(max_size=20)
+    )
 
 
 @pytest.mark.parametrize(
-    ("size", "wanted"), [(3, 3), (0, 0), (-2, 0), (True, 1), (50, 20), (lambda cluster: 7, 7), (2.0, 2)]
+    ("size", "wanted"),
+    [(3, 3), (0, 0), (-2, 0), (True, 1), (50, 20), (lambda cluster: 7, 7), (2.0, 2)],
 )
 async def test_sizes_of_every_kind(cluster, size, wanted):
     cluster.set_size(size)

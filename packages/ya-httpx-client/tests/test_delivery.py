@@ -52,7 +52,9 @@ def failure(kind, sent):
 
 
 def make(*executors, **options):
-    cluster = Cluster(Manager(), "hash", None, None, url="http://calc", options=ServiceOptions(**options))
+    cluster = Cluster(
+        Manager(), "hash", None, None, url="http://calc", options=ServiceOptions(**options)
+    )
     for number, executor in enumerate(executors):
         instance = Instance(cluster.options.slots, cluster._changed, cluster.latency)
         instance.starting(f"0x{number}", f"provider-{number}", 0.5)
@@ -102,7 +104,9 @@ KEYED = {"headers": {"Idempotency-Key": "1"}}
 async def test_execution_is_repeated_only_where_it_does_no_harm(method, settings, broken, repeated):
     first, second = Scripted(failure(*broken)), Scripted()
     cluster = make(first, second)
-    outcome = await asyncio.gather(deliver(cluster, request(method, **settings)), return_exceptions=True)
+    outcome = await asyncio.gather(
+        deliver(cluster, request(method, **settings)), return_exceptions=True
+    )
     executed = len(first.requests) + len(second.requests)
     if repeated:
         assert outcome[0].status_code == 200

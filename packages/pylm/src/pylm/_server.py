@@ -184,7 +184,11 @@ class Engine:
                 return
 
     def _take_published(
-        self, socket: zmq.Socket[bytes], topic: bytes, handle: Callable[[bytes], None], flags: int = 0
+        self,
+        socket: zmq.Socket[bytes],
+        topic: bytes,
+        handle: Callable[[bytes], None],
+        flags: int = 0,
     ) -> None:
         got, frame = recv_published(socket, flags)
         # A subscription matches by prefix; a server "even" must not work for "even2".

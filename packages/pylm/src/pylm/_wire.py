@@ -226,7 +226,9 @@ def message_id(ext: bytes) -> bytes:
 def has_more(ext: bytes) -> bool:
     """Return whether the extension holds more than an id and ``complete``, that is, must be parsed."""
     size = len(ext)
-    return size > _PLAIN_EXT_BYTES and not (size == _PLAIN_EXT_BYTES + 2 and ext.endswith(_COMPLETE))
+    return size > _PLAIN_EXT_BYTES and not (
+        size == _PLAIN_EXT_BYTES + 2 and ext.endswith(_COMPLETE)
+    )
 
 
 def parse_extension(ext: bytes) -> Extension:

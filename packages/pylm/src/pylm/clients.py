@@ -298,7 +298,9 @@ class Client(JobRunner):
             if not link.try_send(frame) and not link.send(
                 frame, deadline, self.overflow, feeding=False
             ):
-                raise Overloaded(f"job {route!r}: the queue to the server is full; nothing was sent")
+                raise Overloaded(
+                    f"job {route!r}: the queue to the server is full; nothing was sent"
+                )
             if not link.wait(call, deadline):
                 raise TimedOut(
                     f"job {route!r}: no answer for {limit} s; 0 answers to 1 messages so far",

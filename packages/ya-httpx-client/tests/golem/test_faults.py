@@ -39,7 +39,11 @@ KINDS = {
 async def kill_in(phase, run, golem):
     """Arm the provider that serves now, or kill it at once."""
     await run.ready(1)
-    (provider,) = [found.provider for found in run.session.stats()["http://calc"].providers if found.state == "ready"]
+    (provider,) = [
+        found.provider
+        for found in run.session.stats()["http://calc"].providers
+        if found.state == "ready"
+    ]
     if PHASES[phase] is None and phase == "before":
         golem.kill(provider)
     elif PHASES[phase] is not None:
@@ -94,7 +98,9 @@ async def test_caller_may_allow_repeating_what_is_not_idempotent(golem, running,
     async with running(1) as run:
         await kill_in("response", run, golem)
         answer = await run.client.post(
-            "http://calc/echo", headers={"X-Id": "p"}, extensions={"ya_httpx_client": {"reexecute": True}}
+            "http://calc/echo",
+            headers={"X-Id": "p"},
+            extensions={"ya_httpx_client": {"reexecute": True}},
         )
         assert answer.status_code == 200
         assert executions()["p"] == 2
@@ -104,7 +110,9 @@ async def test_caller_may_allow_repeating_what_is_not_idempotent(golem, running,
 async def test_request_that_kills_its_provider_is_given_up(golem, running, executions):
     async with running(3) as run:
         await run.ready(3)
-        with pytest.raises(httpx.RemoteProtocolError, match="given up after 3 executions") as caught:
+        with pytest.raises(
+            httpx.RemoteProtocolError, match="given up after 3 executions"
+        ) as caught:
             await run.client.get("http://calc/die", headers={"X-Id": "poison"})
         assert executions()["poison"] == 3
         assert len(caught.value.attempts) == 3
@@ -156,7 +164,9 @@ async def test_cut_websockets_repeat_get_and_refuse_post(golem, running, executi
     async with running(1, slots=4) as run:
         await run.client.get("http://calc/echo")
         calls = [
-            run.client.request(method, "http://calc/slow?s=0.7", headers={"X-Id": method}, timeout=30)
+            run.client.request(
+                method, "http://calc/slow?s=0.7", headers={"X-Id": method}, timeout=30
+            )
             for method in ("GET", "POST")
         ]
         tasks = [asyncio.create_task(call) for call in calls]
@@ -172,7 +182,9 @@ async def test_restarted_daemon_is_survived(golem, running, nothing_left):
     async with running(2) as run:
         await run.ready(2)
         golem.restart()
-        answers = await asyncio.gather(*(run.client.get("http://calc/echo", timeout=60) for _ in range(5)))
+        answers = await asyncio.gather(
+            *(run.client.get("http://calc/echo", timeout=60) for _ in range(5))
+        )
         assert [answer.status_code for answer in answers] == [200] * 5
         assert run.seen("NetworkRebuilt")
         await run.ready(2)
@@ -186,7 +198,9 @@ async def test_all_providers_dead_for_20_seconds_and_back(golem, running):
         await run.ready(3)
         for name in names:
             golem.kill(name)
-        tasks = [asyncio.create_task(run.client.get("http://calc/echo", timeout=90)) for _ in range(10)]
+        tasks = [
+            asyncio.create_task(run.client.get("http://calc/echo", timeout=90)) for _ in range(10)
+        ]
         await asyncio.sleep(20)
         assert not any(task.done() for task in tasks)
         for name in names:
@@ -251,7 +265,10 @@ async def test_replacing_for_long_leaks_neither_demands_nor_addresses(golem, run
             golem.revive(found.provider_name)
         await run.ready(1)
         assert len(golem.left_behind()["demands"]) == 1
-        assert {instance.address for instance in run.cluster.instances} <= {"192.168.0.2", "192.168.0.3"}
+        assert {instance.address for instance in run.cluster.instances} <= {
+            "192.168.0.2",
+            "192.168.0.3",
+        }
 
 
 @pytest.mark.timeout(200)

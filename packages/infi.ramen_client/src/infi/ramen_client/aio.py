@@ -305,7 +305,7 @@ class AsyncQueueReader:
                 if not blocking:
                     break
                 self._mark(0, 0)
-                self._status.note(delivery, idle=True)
+                await self._on_disk(self._report)
                 delivery.reread()
                 wait_s, for_pushes = delivery.due_in_s(time.monotonic())
                 await self._sleep(wait_s, for_pushes=for_pushes)
@@ -315,7 +315,12 @@ class AsyncQueueReader:
                 await self._on_disk(delivery.flush)
             except QueueError as error:
                 logger.error("%s; what was sent last may be sent again", error)
-            self._status.note(delivery, idle=True)
+            await self._on_disk(self._report)
+
+    def _report(self) -> None:
+        """Leave what others may ask for beside the queue."""
+        self._status.note(self._delivery, idle=True)
+        self._blacklist.save()
 
     async def _deliver(self, row: Any) -> tuple[int, Verdict | None]:
         delivery = self._delivery

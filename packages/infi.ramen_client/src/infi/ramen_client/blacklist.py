@@ -150,6 +150,7 @@ class Blacklist:
         self._rules: list[BlacklistRule] = []
         self._until: dict[tuple[Any, ...], float] = {}
         self._lock = threading.RLock()
+        self._saved_counts: list[int] = []
         self._load()
 
     def _ttl_s(self) -> float:
@@ -252,9 +253,11 @@ class Blacklist:
                 os.unlink(spare)
 
     def save(self) -> None:
-        """Write the rules and their counts to the file, if there is one."""
+        """Write the rules to the file, if there is one, when their counts have changed since."""
         with self._lock:
-            self._save()
+            if self._saved_counts != (counts := [rule.dropped for rule in self._rules]):
+                self._save()
+                self._saved_counts = counts
 
     def _load(self) -> None:
         if self._path is None:

@@ -138,6 +138,14 @@ class QueueReader:
         """What this reader has done so far."""
         return self._delivery.stats
 
+    def queue_size(self) -> int:
+        """Return the number of messages in the queue.
+
+        Raises:
+            QueueError: The queue cannot be read.
+        """
+        return self._queue.disk.size()
+
     def get_blacklist(self) -> list[Any]:
         """Return the live list of the rules in force."""
         return self._blacklist.get_list()
@@ -276,7 +284,7 @@ class QueueReader:
             if not blocking:
                 break
             self._mark(0, 0)
-            self._status.note(self._delivery, idle=True)
+            self._report()
             self._delivery.reread()
             wait_s, for_pushes = self._delivery.due_in_s(time.monotonic())
             sleeper.sleep(wait_s, for_pushes=for_pushes)
@@ -284,8 +292,13 @@ class QueueReader:
             self._delivery.flush()
         except QueueError as error:
             logger.error("%s; what was sent last may be sent again", error)
-        self._status.note(self._delivery, idle=True)
+        self._report()
         return count
+
+    def _report(self) -> None:
+        """Leave what others may ask for beside the queue."""
+        self._status.note(self._delivery, idle=True)
+        self._blacklist.save()
 
     def _deliver(self, row: Any) -> tuple[int, Verdict | None]:
         """Send one message and settle it; return 1.40's status and what the server said."""

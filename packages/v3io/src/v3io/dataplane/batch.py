@@ -43,6 +43,8 @@ _GROUPED = {
     "stream": ["create", "describe", "get_records", "put_records", "seek", "update"],
     "container": ["list"],
 }
+
+
 class _Group:
     """Holds the queueing calls of one model (``batch.kv.put``, ...)."""
 
@@ -206,9 +208,7 @@ class Batch(BatchCalls):
         transport = self._client._transport
         for is_request, calls in itertools.groupby(queue, _is_request):
             if is_request:
-                failed = transport.carry(
-                    list(calls), raise_for_status, return_errors=return_errors
-                )
+                failed = transport.carry(list(calls), raise_for_status, return_errors=return_errors)
             else:
                 failed = _run(calls, return_errors=return_errors)
             if failed and not return_errors:

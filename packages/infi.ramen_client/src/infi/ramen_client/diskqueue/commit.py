@@ -28,9 +28,7 @@ MAX_ENTRIES = 64
 class _Entry:
     __slots__ = ("error", "future", "gate", "leads", "rows")
 
-    def __init__(
-        self, rows: Sequence[StoredRow], future: Future[None] | None = None
-    ) -> None:
+    def __init__(self, rows: Sequence[StoredRow], future: Future[None] | None = None) -> None:
         self.rows = rows
         self.future = future
         self.gate = threading.Lock()

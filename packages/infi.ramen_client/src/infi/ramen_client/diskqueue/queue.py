@@ -412,6 +412,26 @@ class DiskQueue:
         with self._lock:
             return self._with_repair(step, "check")
 
+    def count_rows(self) -> int:
+        """Count the messages one by one; takes time.
+
+        Raises:
+            QueueError: The database cannot be read.
+        """
+        with self._lock:
+            return self._with_repair(
+                lambda connection: int(
+                    connection.execute("SELECT count(*) FROM queue").fetchone()[0]
+                ),
+                "read",
+            )
+
+    def reserve(self) -> bool:
+        """Reserve room for a full disk; return whether it is reserved now."""
+        with contextlib.suppress(OSError):
+            return self._reserve.hold()
+        return False
+
     def recount(self) -> None:
         """Set the counters of messages and bytes from the table itself; takes time.
 

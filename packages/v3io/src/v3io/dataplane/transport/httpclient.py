@@ -348,9 +348,7 @@ class Transport(abstract.Transport):
                     )
         else:
             result = outcome
-        return self._persist_with(
-            result, payload, encoded, request.output, limits, deadline, begun
-        )
+        return self._persist_with(result, payload, encoded, request.output, limits, deadline, begun)
 
     def abandon(self, request: Request) -> None:
         """Give up a request that was sent and will not be waited for; its connection is closed."""
