@@ -21,6 +21,11 @@ def url():
         yield server.url
 
 
+@pytest.fixture(autouse=True)
+def without_telemetry(monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+
+
 def count_calls(run):
     calls = 0
 

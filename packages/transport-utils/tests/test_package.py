@@ -81,6 +81,11 @@ def test_every_error_pickles_with_all_it_knows(kind):
     assert copy.attempts[0] == 503
 
 
+def test_no_message_carries_line_breaks_of_a_bad_target_into_a_log():
+    error = errors.LocalProtocolError("bad target", method="GET", target="/x\r\nA: \x1b[31m")
+    assert str(error) == r"bad target: GET /x\r\nA: \x1b[31m (nothing sent)"
+
+
 def loaded_by(statement):
     code = (
         "import sys; before = set(sys.modules)\n"

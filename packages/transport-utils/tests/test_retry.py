@@ -9,6 +9,7 @@ from transport_utils.backoff import Constant
 from transport_utils.budget import RetryBudget
 from transport_utils.deadline import Deadline
 from transport_utils.errors import SentState
+from transport_utils.headers import Headers
 from transport_utils.retry import Raise, RetryAfter, RetryPolicy, Return, retry_after_s
 
 NEVER = Deadline()
@@ -179,6 +180,8 @@ def test_a_pause_that_would_pass_the_deadline_is_not_begun():
     ("headers", "pause"),
     [
         ({"retry-after": "7"}, 7.0),
+        ({"Retry-After": "7"}, 7.0),
+        (Headers({"Retry-After": "7"}), 7.0),
         ({"retry-after": "0"}, 1.0),
         ({"retry-after": "1.5"}, 1.5),
         ({"retry-after-ms": "2500", "retry-after": "9"}, 2.5),

@@ -134,7 +134,8 @@ class TransportError(Exception):
         """Return the message with node, attempt count, sent state and elapsed time where they are known."""
         parts = []
         if self.method is not None:
-            parts.append(f"{self.method} {self.target}")
+            # What was refused for its control characters must not bring them into a log.
+            parts.append(f"{self.method} {self.target}".encode("unicode_escape").decode("ascii"))
         if self.node is not None and self.node not in self.message:
             parts.append(f"on {self.node}")
         details = []

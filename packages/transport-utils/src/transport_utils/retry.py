@@ -27,6 +27,7 @@ from transport_utils.backoff import Backoff, Exponential
 from transport_utils.budget import RetryBudget
 from transport_utils.deadline import Deadline
 from transport_utils.errors import ConfigurationError, SentState
+from transport_utils.headers import Headers
 from transport_utils.idempotency import IDEMPOTENT_METHODS, may_resend
 
 __all__ = [
@@ -445,11 +446,13 @@ def retry_after_s(
     """Return the pause a response asks for, in seconds >= 0; ``None`` when it asks for none we understand.
 
     Args:
-        headers: Response headers, looked up in lower case: ``retry-after-ms`` and ``x-ms-retry-after-ms``
+        headers: Response headers in any case: ``retry-after-ms`` and ``x-ms-retry-after-ms``
             (milliseconds), else ``retry-after`` (seconds or an HTTP date, which is measured from the response's own
             ``date`` when there is one, so that a wrong clock on either side does no harm).
         wall_clock: Returns seconds since the epoch; called only for a date without a ``date`` header.
     """
+    if not isinstance(headers, Headers):
+        headers = {name.lower(): value for name, value in headers.items()}
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         milliseconds = _number(headers.get(name))
         if milliseconds is not None:

@@ -267,7 +267,12 @@ class Options(Connection):
         if content:
             encoding = headers.get("content-encoding")
             if encoding:
-                content = decode_body(content, encoding)
+                try:
+                    content = decode_body(content, encoding)
+                except transport_errors.TransportError:
+                    # A failure status is never hidden by its body.
+                    if ok:
+                        raise
         try:
             text = content.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as cause:
@@ -294,7 +299,9 @@ class Options(Connection):
         try:
             self._raise_error(status, text)
         except TransportError as error:
-            error.headers = dict(headers)  # for Retry-After
+            error.headers = {
+                name.lower(): value for name, value in headers.items()
+            }  # for Retry-After
             raise
 
     def _failed(

@@ -116,6 +116,7 @@ class RequestsBackend:
         for event, hooks in self._session.hooks.items():
             for hook in hooks:
                 prepared.register_hook(event, hook)
+        prepared.register_hook("response", _keep_redirect)
         for name in ("accept-encoding", "user-agent"):
             prepared.headers.setdefault(name, urllib3.util.SKIP_HEADER)
         return prepared
@@ -156,6 +157,20 @@ class RequestsBackend:
         if self._own:
             self._session.close()
         self._watchdog.stop()
+
+
+class _Plain(requests.Response):
+    """A response that leads nowhere, so that the session does not read it to prepare the next request."""
+
+    @property
+    def is_redirect(self) -> bool:
+        """Return false."""
+        return False
+
+
+def _keep_redirect(response: requests.Response, **kwargs: Any) -> None:
+    if type(response) is requests.Response:
+        response.__class__ = _Plain
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
