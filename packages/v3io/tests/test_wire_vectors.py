@@ -100,6 +100,7 @@ def own_headers(recorded):
     }
 
 
+@pytest.mark.filterwarnings("ignore:retention_period_hours=0")
 @pytest.mark.parametrize("vector", SYNC, ids=[f"{i}-{v['call']}" for i, v in enumerate(SYNC)])
 def test_the_call_builds_the_recorded_request(vector):
     if vector.get("upstream_bug") and "attributes" in vector["kwargs"]:

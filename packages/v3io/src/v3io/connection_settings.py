@@ -92,24 +92,32 @@ def make_endpoint(url: str | None, max_connections: int, tls_verify: Any) -> End
     )
 
 
-def _tls_config(verify: Any, where: str) -> Any:
-    from transport_utils.tls import TlsConfig
+def resolve_tls_verify(verify: Any, where: str) -> Any:
+    """Return ``verify`` with ``None`` replaced by what ``V3IO_TLS_VERIFY`` says, by default ``True``.
 
+    Args:
+        verify: See :func:`make_endpoint`; ``False`` is warned about.
+        where: The endpoint, for the warning.
+    """
     if verify is None:
         text = os.environ.get("V3IO_TLS_VERIFY", "").strip().lower()
         verify = text not in ("0", "false", "no", "off")
-    if verify is True:
-        return TlsConfig()
     if verify is False:
         warnings.warn(
             f"the certificate of {where} is not verified: anyone on the way can read the access key; "
             "set tls_verify to True or to a file of certificate authorities",
-            stacklevel=5,
+            stacklevel=6,
         )
-        return TlsConfig(verify=False)
-    if isinstance(verify, TlsConfig):
-        return verify
-    return TlsConfig(trust=verify)
+    return verify
+
+
+def _tls_config(verify: Any, where: str) -> Any:
+    from transport_utils.tls import TlsConfig
+
+    verify = resolve_tls_verify(verify, where)
+    if isinstance(verify, bool):
+        return TlsConfig(verify=verify)
+    return verify if isinstance(verify, TlsConfig) else TlsConfig(trust=verify)
 
 
 def resolve_access_key(access_key: str | None, *, required: bool) -> str | None:

@@ -20,7 +20,7 @@ the classes here are both::
     ClientClosed        TransportClosed and RuntimeError
     ConnectionBroken    transport_utils.errors.ConnectionReset and ConnectionResetError
     ConnectionRefused   transport_utils.errors.ConnectError and ConnectionRefusedError
-    ConnectionStale     transport_utils.errors.StaleConnection and ConnectionResetError
+    ConnectionStale     transport_utils.errors.StaleConnection and ConnectionBroken
 
 Timeouts are ``transport_utils.errors.TimedOut``, which is a ``TimeoutError``; TLS failures are ``OSError``.
 """
@@ -146,7 +146,7 @@ class ConnectionRefused(transport_errors.ConnectError, ConnectionRefusedError):
     """No connection could be opened: refused, unreachable."""
 
 
-class ConnectionStale(transport_errors.StaleConnection, ConnectionResetError):
+class ConnectionStale(transport_errors.StaleConnection, ConnectionBroken):
     """A kept-alive connection was closed by the platform before a byte of the answer came."""
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 import orjson
 from transport_utils.backoff import Exponential, Schedule
-from transport_utils.errors import TransportError
+from transport_utils.errors import SentState, TransportError
 from transport_utils.messages import HeadLike
 from transport_utils.retry import Raise, RetryPolicy, RetryState, Return
 
@@ -99,6 +99,8 @@ def settle(
     node: str,
     started: float,
     now: float,
+    *,
+    repeatable: bool,
 ) -> WireResponse | float:
     """Return the response that ends a call, or the seconds to wait before its next attempt.
 
@@ -109,6 +111,7 @@ def settle(
         node: For the response.
         started: When the call began, monotonic seconds.
         now: Likewise.
+        repeatable: Whether the call may be sent twice; if not, the error says so.
 
     Raises:
         TransportError: The call has failed for good.
@@ -127,6 +130,8 @@ def settle(
     if isinstance(decision, Raise):
         error = decision.error
         if isinstance(error, TransportError):
+            if not repeatable and error.sent is not SentState.NOT_SENT:
+                error.message += "; it was not sent again, since the platform may have done it: look, then repeat it"
             raise of_transport(error) from error.__cause__
         raise error
     return decision.delay_s

@@ -8,6 +8,7 @@ the flat client methods and the batch, sync and async alike; the bytes are those
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -341,7 +342,9 @@ def encode_create_stream(
     container: str, path: str, shard_count: int, retention_period_hours: int | None
 ) -> Encoded:
     """Create a stream: CreateStream."""
-    hours = retention_period_hours or 24  # compat: 0 means the default too
+    if retention_period_hours == 0:  # compat: sent as the default, without a word
+        warnings.warn("retention_period_hours=0 means the default of 24 hours", stacklevel=5)
+    hours = retention_period_hours or 24
     body = {"ShardCount": shard_count, "RetentionPeriodHours": hours}
     return "POST", _stream(container, path), None, "CreateStream", None, body
 

@@ -414,7 +414,9 @@ class Transport(abstract.Transport):
             method, started=started, deadline=deadline, idempotent=idempotent, replayable=replayable
         )
         while True:
-            settled = settle(state, outcome, output, self._node, started, time.monotonic())
+            settled = settle(
+                state, outcome, output, self._node, started, time.monotonic(), repeatable=idempotent
+            )
             if isinstance(settled, WireResponse):
                 return settled
             if settled and self._closed.wait(settled):

@@ -191,16 +191,25 @@ class Transport:
             started: When it began.
         """
         method, _, _, function, own_headers, body = encoded
+        repeatable = is_idempotent(method, function, own_headers, body)
         state = self._retry.start(
             method,
             started=started,
             deadline=deadline,
-            idempotent=is_idempotent(method, function, own_headers, body),
+            idempotent=repeatable,
             replayable=replayable,
         )
         while True:
             if outcome is not None:
-                settled = settle(state, outcome, output, self._node, started, time.monotonic())
+                settled = settle(
+                    state,
+                    outcome,
+                    output,
+                    self._node,
+                    started,
+                    time.monotonic(),
+                    repeatable=repeatable,
+                )
                 if isinstance(settled, WireResponse):
                     return settled
                 if settled:
