@@ -152,7 +152,9 @@ TOKENS = st.sampled_from(
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.lists(TOKENS, max_size=9).map(b"".join), st.integers(0, 60), st.sampled_from(["GET", "HEAD"]))
+@given(
+    st.lists(TOKENS, max_size=9).map(b"".join), st.integers(0, 60), st.sampled_from(["GET", "HEAD"])
+)
 def test_what_we_accept_h11_reads_in_the_same_way(message, at, method):
     whole = ours([message], method)
     assert ours([message[:at], message[at:]], method) == whole
@@ -210,7 +212,9 @@ def feed_all(data, limits=LIMITS, step=4096):
         b"HTTP/1.1 200 OK\r\n" + b"X: v\r\n" * 300 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"x" * 5000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: v\r\n" * 5000,
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: v\r\n" * 3000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        + b"X: v\r\n" * 3000
+        + b"\r\n",
     ],
     ids=["head", "fields", "chunk line", "endless trailers", "long trailers"],
 )
@@ -255,7 +259,11 @@ def test_bytes_after_the_message_poison_the_connection():
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKED, True),
         (b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n", UNTIL_CLOSE, False),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n", 1, False),
-        (b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: Close\r\nContent-Length: 1\r\n\r\n", 1, False),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: x\r\nConnection: Close\r\nContent-Length: 1\r\n\r\n",
+            1,
+            False,
+        ),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", 1, False),
         (b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n", 1, True),
     ],
@@ -296,7 +304,10 @@ def test_h11_server_reads_back_what_we_encode(method, target, headers, body):
     if body is not None or method == "POST":
         expected["content-length"] = str(len(body or b""))
     assert got == expected
-    assert TEMPLATE.fields(method, target, headers, None if body is None else len(body)).keys() == got.keys()
+    assert (
+        TEMPLATE.fields(method, target, headers, None if body is None else len(body)).keys()
+        == got.keys()
+    )
 
 
 @settings(max_examples=300, deadline=None)

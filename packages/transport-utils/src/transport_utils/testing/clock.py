@@ -6,7 +6,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """Monotonic time under the control of a test; give it as ``clock=`` to a transport.
+    """Monotonic time under the control of a test, for the policies, which are told the time by ``now=``.
 
     Args:
         now: Where it starts, seconds.

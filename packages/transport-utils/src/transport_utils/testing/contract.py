@@ -218,7 +218,9 @@ class BackendContract:
         return endpoint
 
     @contextlib.contextmanager
-    def fails(self, kind: type[errors.TransportError], sent: SentState | None = None) -> Iterator[None]:
+    def fails(
+        self, kind: type[errors.TransportError], sent: SentState | None = None
+    ) -> Iterator[None]:
         """Expect a typed error that names node and request."""
         with pytest.raises(kind) as caught:
             yield
@@ -409,7 +411,10 @@ class BackendContract:
 
     @pytest.mark.parametrize("read_bytes", [0, 20, None])
     def test_reset_before_an_answer(self, backend: HttpBackend, read_bytes: int | None) -> None:
-        with FaultServer(Reset(read_bytes=read_bytes)) as server, self.fails(errors.ConnectionReset):
+        with (
+            FaultServer(Reset(read_bytes=read_bytes)) as server,
+            self.fails(errors.ConnectionReset),
+        ):
             self.send(backend, server, "POST", body=b"x" * 500_000)
 
     def test_silence_ends_in_a_read_timeout(self, backend: HttpBackend) -> None:
@@ -417,10 +422,11 @@ class BackendContract:
             self.send(backend, server, timeout=Timeout(read=0.2))
 
     def test_peer_that_takes_nothing_ends_in_a_write_timeout(self, backend: HttpBackend) -> None:
-        with FaultServer(Silence(read=False)) as server, self.fails(errors.WriteTimeout, SentState.PARTIAL):
-            self.send(
-                backend, server, "PUT", body=b"x" * 20_000_000, timeout=Timeout(write=0.3)
-            )
+        with (
+            FaultServer(Silence(read=False)) as server,
+            self.fails(errors.WriteTimeout, SentState.PARTIAL),
+        ):
+            self.send(backend, server, "PUT", body=b"x" * 20_000_000, timeout=Timeout(write=0.3))
 
     # -- the deadline
 
@@ -480,7 +486,10 @@ class BackendContract:
         ],
     )
     def test_body_shorter_than_announced(self, backend: HttpBackend, answer: Answer) -> None:
-        with FaultServer(answer) as server, self.fails(errors.TruncatedBody, SentState.RESPONSE_STARTED):
+        with (
+            FaultServer(answer) as server,
+            self.fails(errors.TruncatedBody, SentState.RESPONSE_STARTED),
+        ):
             self.send(backend, server)
 
     def test_chunks_without_an_end(self, backend: HttpBackend) -> None:
@@ -490,7 +499,10 @@ class BackendContract:
 
     def test_reset_inside_the_body(self, backend: HttpBackend) -> None:
         act = Reset(after_bytes=1000, answer=Answer(body=b"x" * 5000))
-        with FaultServer(act) as server, self.fails(errors.TransportError, SentState.RESPONSE_STARTED):
+        with (
+            FaultServer(act) as server,
+            self.fails(errors.TransportError, SentState.RESPONSE_STARTED),
+        ):
             self.send(backend, server)
 
     @pytest.mark.parametrize("what", MALFORMED)
@@ -650,7 +662,10 @@ class BackendContract:
     def test_tls_certificate_of_nobody_known(
         self, backend: HttpBackend, authority: trustme.CA
     ) -> None:
-        with self.tls_server(authority) as (server, _), self.fails(errors.CertificateError, SentState.NOT_SENT):
+        with (
+            self.tls_server(authority) as (server, _),
+            self.fails(errors.CertificateError, SentState.NOT_SENT),
+        ):
             self.send(backend, self.endpoint(server))
 
     def test_tls_certificate_of_another_host(

@@ -30,6 +30,7 @@ __all__ = [
     "Close",
     "Drip",
     "FaultServer",
+    "Peer",
     "RecordedRequest",
     "Reset",
     "Silence",
@@ -60,9 +61,7 @@ class RecordedRequest:
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, ``None`` without it."""
-        return next(
-            (value for field, value in self.headers if field.lower() == name.lower()), None
-        )
+        return next((value for field, value in self.headers if field.lower() == name.lower()), None)
 
 
 class Act(Protocol):
@@ -112,9 +111,7 @@ class Answer:
         body = self.body
         if self.chunked:
             lines.append("Transfer-Encoding: chunked")
-            pieces = [
-                body[at : at + self.chunked] for at in range(0, len(body), self.chunked)
-            ]
+            pieces = [body[at : at + self.chunked] for at in range(0, len(body), self.chunked)]
             body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
             body += b"0\r\n" + self.trailers + b"\r\n"
         elif self.length is not False:

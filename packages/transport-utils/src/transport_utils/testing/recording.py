@@ -13,7 +13,9 @@ from transport_utils.messages import AsyncResponse, HeadLike, Request, Response,
 
 __all__ = ["AsyncRecordingBackend", "Prepared", "RecordingBackend"]
 
-Prepared: TypeAlias = "int | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]] | TransportError"
+Prepared: TypeAlias = (
+    "int | tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]] | TransportError"
+)
 """One prepared answer."""
 
 
