@@ -99,6 +99,10 @@ def address():
     return free
 
 
+FOREIGN = ("asyncio", "Dask", "IO loop", "Profile", "TCP-Executor", "AsyncProcess", "Event loop")
+"""Threads that asyncio and distributed keep for the life of the process."""
+
+
 @pytest.fixture(autouse=True)
 def no_leaks():
     """Fail a test that leaves a socket open or a thread running."""
@@ -115,7 +119,7 @@ def no_leaks():
     names = [
         thread.name
         for thread in threads
-        if not thread.name.startswith("asyncio") and not isinstance(thread, GarbageCollectorThread)
+        if not thread.name.startswith(FOREIGN) and not isinstance(thread, GarbageCollectorThread)
     ]
     assert not left, f"sockets left open: {left}"
     assert not names, f"threads left running: {names}"

@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylm import _wire, errors
 
@@ -57,6 +57,7 @@ def test_a_message_of_0_12_is_answered_in_its_own_dialect():
 TEXT = st.text(max_size=40)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([_wire.PalmMessage, _wire.OldPalmMessage]),
     TEXT,
@@ -84,6 +85,7 @@ def test_both_dialects_round_trip_at_every_size(
         assert (again.function, again.cache, again.ext) == (function, cache, ext)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_random_bytes_decode_or_are_refused_as_malformed(noise, large):
     frame = noise + b"\x00" * _wire.SPLIT_BYTES if large else noise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
+import time
 from typing import Any
 
 import zmq
@@ -232,7 +233,9 @@ class _Chained(OldEngine):
             logger.debug("%s Got a message", self.name)
         decoded = self._decode(frame, old=True)
         if decoded is not None:
+            began = time.perf_counter()
             self._serve(*decoded, debug)
+            self.stats.latency.record(time.perf_counter() - began)
             assert self._outlet is not None
             if self._outlet.is_full():
                 self._check_backlog()

@@ -208,8 +208,16 @@ class Engine:
         """Put the server's addresses into its cache, where clients find them and cannot change them."""
         keys = {**keys, "pylm_version": __version__}
         for key, value in keys.items():
-            self.cache.set(key, value.encode())
+            self.cache.set(key, self._advertised(value).encode())
         self._verbs.protected.update(keys)
+
+    def _advertised(self, value: str) -> str:
+        host = self.options.advertise_host
+        if host is not None:
+            for wildcard in ("tcp://*:", "tcp://0.0.0.0:", "tcp://_:"):
+                if value.startswith(wildcard):
+                    return f"tcp://{host}:{value[len(wildcard) :]}"
+        return value
 
     # Life
 

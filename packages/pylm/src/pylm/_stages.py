@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Any
 
 import zmq
@@ -83,7 +84,9 @@ class _Stage(Engine):
             logger.debug("Got message %d", self._count)
         decoded = self._decode(frame)
         if decoded is not None:
+            began = time.perf_counter()
             self._serve(*decoded, debug)
+            self.stats.latency.record(time.perf_counter() - began)
             if self._outlet.is_full():
                 self._check_backlog()
         if debug:

@@ -68,6 +68,8 @@ class ServerOptions:
             ``push`` the original's, ``router`` insists on the acknowledged one.
         connect_s: Seconds a worker waits for its master in the constructor; ``None`` waits for ever.
         curve: Keys of the cluster; with it plain peers are refused.
+        advertise_host: Host that clients and workers are told instead of a wildcard the server is bound to; ``None``
+            tells them the address as it was given.
         context: ZeroMQ context; ``None`` for the process-wide one.
 
     Raises:
@@ -89,6 +91,7 @@ class ServerOptions:
     channel: Literal["auto", "push", "router"] = "auto"
     connect_s: float | None = 60.0
     curve: Curve | None = None
+    advertise_host: str | None = None
     context: zmq.Context[Any] | None = None
 
     def __post_init__(self) -> None:
