@@ -11,8 +11,10 @@
     ├── PermissionDenied      403
     ├── NotFound              404
     ├── Conflict              409     the stream exists, the directory is not empty
-    └── ServerError           5xx
-        └── Overloaded        503     try again later
+    ├── ServerError           5xx
+    │   └── Overloaded        503     try again later
+    ├── ObjectChanged                 an object changed while it was downloaded in parts
+    └── UploadConflict                an object changed while it was uploaded in parts
 
 Failures of the network are those of ``transport_utils.errors``; where 0.7 raised a more specific built-in exception,
 the classes here are both::
@@ -46,10 +48,12 @@ __all__ = [
     "InvalidArgument",
     "ItemExists",
     "NotFound",
+    "ObjectChanged",
     "Overloaded",
     "PermissionDenied",
     "ServerError",
     "Unauthorized",
+    "UploadConflict",
     "of_response",
     "of_transport",
 ]
@@ -132,6 +136,14 @@ class ServerError(HttpResponseError):
 
 class Overloaded(ServerError):
     """503: the platform asks to try again later."""
+
+
+class ObjectChanged(HttpResponseError):
+    """An object was replaced or changed between two parts of one download."""
+
+
+class UploadConflict(HttpResponseError):
+    """An object grew or shrank by another hand in the middle of an upload; what it holds is not to be trusted."""
 
 
 class ClientClosed(transport_errors.TransportClosed, RuntimeError):

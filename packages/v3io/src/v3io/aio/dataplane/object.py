@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import pathlib
+from collections.abc import AsyncIterator, Callable
+from typing import IO, Any
 
+from v3io.aio.dataplane.batch import AsyncBatch
 from v3io.dataplane import request
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
+from v3io.transfers import (
+    PART_BYTES,
+    Source,
+    check_part,
+    part_ranges,
+    pieces,
+    size_and_date,
+    upload_steps,
+)
 
 __all__ = ["Model"]
 
@@ -154,3 +167,145 @@ class Model(BaseModel):
             None,
         )
         return response
+
+    async def read_parts(
+        self,
+        container: str,
+        path: str,
+        *,
+        offset: int = 0,
+        part_bytes: int = PART_BYTES,
+        access_key: str | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield an object in parts, in order, holding one at a time.
+
+        Args:
+            container: Container name or number.
+            path: Path within the container.
+            offset: First byte.
+            part_bytes: Bytes of each part, the last one may be shorter.
+            access_key: Overrides the client's key; ``None`` uses it.
+
+        Raises:
+            HttpResponseError: As :meth:`get`.
+            ObjectChanged: The object was changed between two parts.
+        """
+        size, modified = size_and_date(await self.head(container, path, access_key))
+        for start, length in part_ranges(offset, size, part_bytes):
+            response = await self.get(container, path, access_key, offset=start, num_bytes=length)
+            yield check_part(path, response, length, modified)
+
+    async def download(
+        self,
+        container: str,
+        path: str,
+        target: str | os.PathLike[str] | IO[bytes],
+        *,
+        part_bytes: int = PART_BYTES,
+        progress: Callable[[int, int], object] | None = None,
+        access_key: str | None = None,
+    ) -> int:
+        """Read an object into a file, several ranges at once.
+
+        Args:
+            container: Container name or number.
+            path: Path within the container.
+            target: Path of a file, which appears only when it is complete, or a binary file to write to.
+            part_bytes: Bytes of each range; ``max_connections`` of them are held at a time.
+            progress: Called with the bytes written so far and in all, after each part.
+            access_key: Overrides the client's key; ``None`` uses it.
+
+        The file is written on the loop's thread.
+
+        Returns:
+            The object's size in bytes.
+
+        Raises:
+            HttpResponseError: As :meth:`get`.
+            ObjectChanged: The object was changed meanwhile.
+            OSError: The file cannot be written.
+        """
+        if isinstance(target, (str, os.PathLike)):
+            partial = pathlib.Path(f"{os.fspath(target)}.part")
+            try:
+                with partial.open("wb") as file:
+                    size = await self.download(
+                        container,
+                        path,
+                        file,
+                        part_bytes=part_bytes,
+                        progress=progress,
+                        access_key=access_key,
+                    )
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+            return size
+        size, modified = size_and_date(await self.head(container, path, access_key))
+        ranges = part_ranges(0, size, part_bytes)
+        window = self._client._transport.max_connections
+        done = 0
+        for first in range(0, len(ranges), window):
+            batch = AsyncBatch(self._client)
+            group = ranges[first : first + window]
+            for start, length in group:
+                batch.object.get(container, path, access_key, offset=start, num_bytes=length)
+            for (_, length), response in zip(group, await batch.wait(), strict=True):
+                target.write(check_part(path, response, length, modified))
+                done += length
+                if progress is not None:
+                    progress(done, size)
+        return size
+
+    async def upload(
+        self,
+        container: str,
+        path: str,
+        source: Source,
+        *,
+        part_bytes: int = PART_BYTES,
+        progress: Callable[[int], object] | None = None,
+        access_key: str | None = None,
+    ) -> int:
+        """Write an object from a file or stream of any length, part by part.
+
+        The first part replaces the object, the others are appended; readers see it grow. After a lost answer the
+        object's size tells whether the part was written: no part is written twice.
+
+        Args:
+            container: Container name or number.
+            path: Path within the container.
+            source: Path of a file, bytes, a binary file, or an iterable of bytes.
+            part_bytes: Bytes of each part, 1..10 MiB; one is held at a time.
+            progress: Called with the bytes written so far, after each part.
+            access_key: Overrides the client's key; ``None`` uses it.
+
+        Returns:
+            The bytes written.
+
+        Raises:
+            HttpResponseError: As :meth:`put`.
+            TransportError: A part failed on the network for good.
+            UploadConflict: Somebody else changed the object meanwhile.
+            OSError: The file cannot be read.
+        """
+        steps = upload_steps(path, pieces(source, part_bytes))
+        step = next(steps)
+        while True:
+            piece, append, written = step
+            outcome: Any
+            try:
+                if piece is None:
+                    outcome, _ = size_and_date(await self.head(container, path, access_key))
+                else:
+                    outcome = await self.put(container, path, access_key, body=piece, append=append)
+            except Exception as error:
+                outcome = error
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                if progress is not None:
+                    progress(end.value)
+                return int(end.value)
+            if progress is not None and step[2] > written:
+                progress(step[2])

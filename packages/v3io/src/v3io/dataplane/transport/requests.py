@@ -1,7 +1,7 @@
 """The transport on a ``requests`` session, for users who mount adapters or proxies of their own.
 
-Built by the client for ``transport_kind="requests"``; needs the extra ``v3io[requests]``. Slower than the default, and a
-batch has no parallelism: each request is sent when its turn comes. Redirects are followed, as in 0.7.2; the access
+Built by the client for ``transport_kind="requests"``; needs the extra ``v3io[requests]``. Slower than the default, and
+a batch has no parallelism: each request is sent when its turn comes. Redirects are followed, as in 0.7.2; the access
 key does not follow them to another host.
 """
 
