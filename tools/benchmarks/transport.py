@@ -2,19 +2,23 @@
 
 ``python tools/benchmarks/transport.py [--gate] [--rounds N]``. The server polls without sleeping, so that the scheduler
 does not hide what the client costs. Four tables: a GET of 200 B and a POST of 1 KiB over a kept-alive connection, on
-every backend and on asyncio; a batch over 8 connections against a raw loop that drives 8 sockets in lockstep; 10 MiB
-against a raw read into a fresh buffer; ``import transport_utils`` above a bare interpreter.
+every backend and on asyncio; the same GET by other libraries, those that are installed (``hatch -e bench run``); a
+batch over 8 connections against a raw loop that drives 8 sockets in lockstep; 10 MiB against a raw read into a fresh
+buffer. Then two figures without noise, the calls and modules that a request and an import take, and the time of
+``import transport_utils`` above a bare interpreter.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import TypeAlias
 
 from floor import Bar, Row, check, compare, print_table, raw_exchange, serve_floor
 from transport_utils import AsyncTransport, Request, Transport
@@ -25,7 +29,9 @@ CONNECTIONS = 8
 BATCH = 80
 BIG_BYTES = 10 * 1024 * 1024
 POSTED = b'{"text":"' + b"x" * 1013 + b'"}'
+CALLS_LIMIT = 90
 IMPORT_LIMIT_MS = 40.0
+MODULES_LIMIT = 150
 IMPORTS = 15
 
 SMALL_BARS = [
@@ -60,13 +66,15 @@ def small_requests(port: int, rounds: int) -> list[Row]:
         for _ in range(IN_A_ROW):
             await service.request("GET", "/x")
 
+    raw_get = raw_exchange(port, head(port, "GET", "/x"))
     subjects: dict[str, Callable[[], object]] = {
-        "raw GET": raw_exchange(port, head(port, "GET", "/x")),
+        "raw GET": raw_get,
         "raw POST": raw_exchange(port, head(port, "POST", "/x", len(POSTED)) + POSTED),
         "native GET": lambda: transports["native"].request("GET", "/x"),
         "native POST": lambda: transports["native"].request("POST", "/x", body=POSTED),
         "native decoded": lambda: transports["native"].perform_request("GET", "/x"),
         "asyncio GET": lambda: loop.run_until_complete(in_a_row()),
+        "raw GETs": lambda: [raw_get() for _ in range(IN_A_ROW)],
     }
     for name in ("urllib3", "requests", "httpx"):
         subjects[f"{name} GET"] = lambda one=transports[name]: one.request("GET", "/x")
@@ -76,7 +84,7 @@ def small_requests(port: int, rounds: int) -> list[Row]:
             floor="raw GET",
             operations=OPERATIONS,
             rounds=rounds,
-            per_operation={"asyncio GET": IN_A_ROW},
+            per_operation={"asyncio GET": IN_A_ROW, "raw GETs": IN_A_ROW},
         )
     finally:
         loop.run_until_complete(service.aclose())
@@ -85,22 +93,95 @@ def small_requests(port: int, rounds: int) -> list[Row]:
             transport.close()
 
 
+Subjects: TypeAlias = "dict[str, Callable[[], object]]"
+
+
+def peers(port: int, rounds: int) -> list[Row]:
+    """Measure what else there is, as far as it is installed, at its own most favourable."""
+    url = f"http://127.0.0.1:{port}"
+    ours = Transport(url)
+    subjects: dict[str, Callable[[], object]] = {
+        "raw GET": raw_exchange(port, head(port, "GET", "/x")),
+        "native, decoded": lambda: ours.perform_request("GET", "/x"),
+    }
+    with contextlib.ExitStack() as stack:
+        stack.callback(ours.close)
+        for add in (_elastic_transport, _urllib3, _requests, _httpx, _aiohttp):
+            with contextlib.suppress(ImportError):
+                add(url, port, subjects, stack)
+        return compare(subjects, floor="raw GET", operations=OPERATIONS, rounds=rounds)
+
+
+def _elastic_transport(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+    import elastic_transport
+
+    node = elastic_transport.NodeConfig("http", "127.0.0.1", port)
+    transport = elastic_transport.Transport([node], meta_header=False)
+    stack.callback(transport.close)
+    subjects["elastic-transport"] = lambda: transport.perform_request("GET", "/x")
+
+
+def _urllib3(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+    import urllib3
+
+    pool = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=1)
+    stack.callback(pool.close)
+    subjects["urllib3"] = lambda: pool.urlopen("GET", "/x", retries=False).data
+
+
+def _requests(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+    import requests
+
+    session = stack.enter_context(requests.Session())
+    session.trust_env = False
+    subjects["requests"] = lambda: session.get(url + "/x").content
+
+
+def _httpx(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+    import httpx
+
+    client = stack.enter_context(httpx.Client(base_url=url, trust_env=False))
+    subjects["httpx"] = lambda: client.get("/x").content
+
+
+def _aiohttp(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+    import aiohttp
+
+    loop = asyncio.new_event_loop()
+
+    async def start() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def get() -> bytes:
+        async with session.get(url + "/x") as response:
+            return await response.read()
+
+    session = loop.run_until_complete(start())
+    stack.callback(loop.close)
+    stack.callback(lambda: loop.run_until_complete(session.close()))
+    subjects["aiohttp"] = lambda: loop.run_until_complete(get())
+
+
 def lockstep(port: int) -> Callable[[], object]:
-    """Return one turn of the raw loop over several sockets: send on all, then receive from all."""
+    """Return as many raw requests as a batch has, over several sockets: send on all, receive from all, and again.
+
+    As long as a batch takes, since what interrupts the process interrupts the longer measurement more often.
+    """
     exchanges = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     request = head(port, "GET", "/x")
     exchanges[0].sendall(request)
     expected = len(exchanges[0].recv(65536))
 
-    def turn() -> None:
-        for sock in exchanges:
-            sock.sendall(request)
-        for sock in exchanges:
-            received = 0
-            while received < expected:
-                received += len(sock.recv(65536))
+    def run() -> None:
+        for _ in range(BATCH // CONNECTIONS):
+            for sock in exchanges:
+                sock.sendall(request)
+            for sock in exchanges:
+                received = 0
+                while received < expected:
+                    received += len(sock.recv(65536))
 
-    return turn
+    return run
 
 
 def batches(port: int, rounds: int) -> list[Row]:
@@ -116,7 +197,7 @@ def batches(port: int, rounds: int) -> list[Row]:
             floor="raw lockstep",
             operations=BATCH * 40,
             rounds=rounds,
-            per_operation={"raw lockstep": CONNECTIONS, "batch": BATCH},
+            per_operation={"raw lockstep": BATCH, "batch": BATCH},
         )
 
 
@@ -176,12 +257,43 @@ def import_ms() -> float:
     return least("import transport_utils") - least("pass")
 
 
+def calls_per_request(port: int) -> float:
+    """Return how many functions, of Python and of C, one GET calls."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    with Transport(f"http://127.0.0.1:{port}") as transport:
+        for _ in range(10):
+            transport.request("GET", "/x")
+        sys.setprofile(note)
+        for _ in range(100):
+            transport.request("GET", "/x")
+        sys.setprofile(None)
+    return count / 100
+
+
+def modules_for_a_request() -> int:
+    """Return how many modules a program that makes one request has loaded above a bare interpreter."""
+    code = """
+import sys
+before = set(sys.modules)
+from transport_utils import Transport
+Transport("http://127.0.0.1:1").close()
+print(len(set(sys.modules) - before))
+"""
+    return int(subprocess.check_output([sys.executable, "-c", code], cwd="/"))
+
+
 def measure(rounds: int) -> list[str]:
     """Run all tables once; return what was missed."""
     missed: list[str] = []
     with serve_floor(big_bytes=BIG_BYTES, spin=True) as port:
         for title, run, bars in (
             ("single requests, times a raw GET", small_requests, SMALL_BARS),
+            ("the same GET by others, times a raw GET", peers, []),
             (
                 f"batch over {CONNECTIONS} connections, times raw sockets in lockstep",
                 batches,
@@ -194,6 +306,15 @@ def measure(rounds: int) -> list[str]:
                 rows = over_own_floor(rows)
             print_table(title, rows, bars)
             missed += check(rows, bars)
+        calls = calls_per_request(port)
+    modules = modules_for_a_request()
+    for what, figure, limit in (
+        ("calls per native request", calls, CALLS_LIMIT),
+        ("modules loaded for it", modules, MODULES_LIMIT),
+    ):
+        print(f"\n{what}: {figure:g}, bar {limit}")
+        if figure > limit:
+            missed.append(f"{what}: {figure:g} above {limit}")
     took_ms = import_ms()
     print(
         f"\nimport transport_utils: {took_ms:.1f} ms above a bare interpreter, bar {IMPORT_LIMIT_MS:g} ms"
@@ -204,12 +325,12 @@ def measure(rounds: int) -> list[str]:
 
 
 def over_own_floor(rows: list[Row]) -> list[Row]:
-    """Divide the figures of POST by those of the raw POST."""
-    raw = next(row for row in rows if row.name == "raw POST")
-    for row in rows:
-        if row.name.endswith("POST") and row is not raw:
-            row.wall, row.cpu = row.wall / raw.wall, row.cpu / raw.cpu
-            row.spread = (row.spread[0] / raw.wall, row.spread[1] / raw.wall)
+    """Divide the figures of POST by those of the raw POST, of asyncio's GETs in a row by those of raw GETs in a row."""
+    by_name = {row.name: row for row in rows}
+    for name, floor in (("native POST", "raw POST"), ("asyncio GET", "raw GETs")):
+        row, raw = by_name[name], by_name[floor]
+        row.wall, row.cpu = row.wall / raw.wall, row.cpu / raw.cpu
+        row.spread = (row.spread[0] / raw.wall, row.spread[1] / raw.wall)
     return rows
 
 

@@ -12,7 +12,7 @@ import heapq
 import math
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 from transport_utils.backends import HttpBackend
@@ -31,8 +31,9 @@ class Sender(Protocol):
     def backend(self) -> HttpBackend:
         """The backend in use."""
 
-    def start_call(self, request: Request) -> Call:
-        """Return the state of a call."""
+    @property
+    def start_call(self) -> Callable[[Request], Call]:
+        """Returns the state of a call."""
 
     def run_call(self, call: Call) -> Response:
         """Make the attempts of a call."""
@@ -76,6 +77,9 @@ _Flight: TypeAlias = tuple[int, Call, Channel, Begun]
 class _Batch:
     def __init__(self, transport: Sender, connections: int, stop_on_error: bool) -> None:
         self._transport = transport
+        self._start = transport.start_call
+        backend = transport.backend
+        self._native = backend if isinstance(backend, NativeBackend) else None
         self._most = connections
         self._stop_on_error = stop_on_error
         self._results: list[Any] = []
@@ -118,7 +122,7 @@ class _Batch:
             )
             return
         try:
-            call = self._transport.start_call(request)
+            call = self._start(request)
         except TransportError as error:
             self._finish(index, error)
             return
@@ -126,11 +130,12 @@ class _Batch:
 
     def _attempt(self, index: int, call: Call) -> None:
         """Send a call's request on a connection, or make the whole call here if it cannot be overlapped."""
-        backend = self._transport.backend
-        body = call.request.body
+        backend = self._native
+        request = call.request
+        body = request.body
         if (
-            not isinstance(backend, NativeBackend)
-            or call.request.stream
+            backend is None
+            or request.stream
             or not (body is None or type(body) is bytes)
         ):
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -216,9 +216,10 @@ class Transport:
         """Send many requests over several connections on this thread; see :func:`transport_utils.batch.run_batch`."""
         return run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
 
-    def start_call(self, request: Request) -> Call:
-        """Return the state of a call for :func:`transport_utils.batch.run_batch`."""
-        return self._settings.restart(request)
+    @property
+    def start_call(self) -> Callable[[Request], Call]:
+        """Returns the state of a call; for :func:`transport_utils.batch.run_batch`."""
+        return self._settings.restart
 
     def run_call(self, call: Call) -> Response:
         """Make the attempts of a call; for :func:`transport_utils.batch.run_batch`."""

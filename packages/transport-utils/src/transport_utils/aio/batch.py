@@ -6,7 +6,7 @@ Called by :meth:`transport_utils.aio.transport.AsyncTransport.batch`; the counte
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from transport_utils.call import Call
@@ -19,8 +19,9 @@ __all__ = ["AsyncSender", "run_batch"]
 class AsyncSender(Protocol):
     """What a batch needs of the transport."""
 
-    def start_call(self, request: Request) -> Call:
-        """Return the state of a call."""
+    @property
+    def start_call(self) -> Callable[[Request], Call]:
+        """Returns the state of a call."""
 
     async def run_call(self, call: Call) -> AsyncResponse:
         """Make the attempts of a call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -173,9 +173,10 @@ class AsyncTransport:
         """Send many requests over several connections at once; see :func:`transport_utils.aio.batch.run_batch`."""
         return await run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
 
-    def start_call(self, request: Request) -> Call:
-        """Return the state of a call for :func:`transport_utils.aio.batch.run_batch`."""
-        return self._settings.restart(request)
+    @property
+    def start_call(self) -> Callable[[Request], Call]:
+        """Returns the state of a call; for :func:`transport_utils.aio.batch.run_batch`."""
+        return self._settings.restart
 
     async def run_call(self, call: Call) -> AsyncResponse:
         """Make the attempts of a call; for :func:`transport_utils.aio.batch.run_batch`."""
