@@ -2,7 +2,8 @@
 
 from transport_utils.aio.backends.native import AsyncNativeBackend
 from transport_utils.backends import make_backend
-from transport_utils.testing.contract import AsyncAsSync, BackendContract
+from transport_utils.testing.bridge import AsyncAsSync
+from transport_utils.testing.contract import BackendContract
 
 
 class TestNative(BackendContract):

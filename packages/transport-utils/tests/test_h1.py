@@ -19,7 +19,7 @@ from transport_utils.h1 import (
     parse_head,
     parse_head_pure,
 )
-from transport_utils.testing.contract import MALFORMED
+from transport_utils.testing.corpus import MALFORMED
 
 CORPUS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

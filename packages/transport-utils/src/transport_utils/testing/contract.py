@@ -6,33 +6,29 @@
         def make_backend(self):
             return MyBackend()
 
-Needs pytest and trustme. An asynchronous backend is driven through :class:`AsyncAsSync`. The tests run against
+Needs pytest and trustme. An asynchronous backend is driven through
+:class:`~transport_utils.testing.bridge.AsyncAsSync`. The tests run against
 :class:`~transport_utils.testing.faults.FaultServer` on 127.0.0.1.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import datetime
-import functools
-import hashlib
 import io
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-import trustme
 
 from transport_utils import errors
-from transport_utils.backends import AsyncHttpBackend, HttpBackend
-from transport_utils.deadline import Deadline, Timeout
+from transport_utils.backends import HttpBackend
+from transport_utils.deadline import Timeout
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import SentState
-from transport_utils.messages import Request, Response
+from transport_utils.testing.bridge import AsyncAsSync
+from transport_utils.testing.contract_tls import TlsPromises
+from transport_utils.testing.corpus import MALFORMED
 from transport_utils.testing.faults import (
     Answer,
     Close,
@@ -43,192 +39,13 @@ from transport_utils.testing.faults import (
     blackhole,
     refused_port,
 )
-from transport_utils.tls import TlsConfig
+from transport_utils.testing.promises import HELLO, in_time
 
-__all__ = ["AsyncAsSync", "BackendContract", "in_time"]
-
-QUICK = Timeout(connect=2.0, read=2.0, write=2.0, pool=2.0)
-HELLO = Answer(body=b"hello")
-
-MALFORMED = {
-    "a bare LF": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-    "a folded header": b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n",
-    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
-    "a NUL in a value": b"HTTP/1.1 200 OK\r\nA: \0\r\nContent-Length: 0\r\n\r\n",
-    "length and chunks": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\n",
-    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-    "a signed length": b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
-    "an unknown transfer coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "a bad status": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
-    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "an upgrade": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-    "a bad chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhello\r\n0\r\n\r\n",
-    "a negative chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
-    "a chunk without its end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
-}
-"""Responses that must be refused, by what is wrong with them."""
+__all__ = ["BackendContract"]
 
 
-@functools.cache
-def _authority() -> trustme.CA:
-    return trustme.CA()
-
-
-class AsyncAsSync:
-    """Runs an asynchronous backend in a loop of its own, so that the contract can be asked of it.
-
-    Args:
-        backend: Any asynchronous backend.
-    """
-
-    def __init__(self, backend: AsyncHttpBackend) -> None:
-        self.name = backend.name
-        self._backend = backend
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="contract loop")
-        self._thread.start()
-        self._closed = False
-
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def request(self, endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
-        """Make the exchange in the loop."""
-        answer = self._run(self._backend.request(endpoint, request, deadline))
-        if not answer.is_streaming:
-            return Response(answer.head, answer.content, answer.node, answer.reused)
-        return Response(answer.head, None, answer.node, answer.reused, _Bridge(self, answer))
-
-    def forget(self, endpoint: Endpoint) -> None:
-        """Forget in the loop."""
-
-        async def forget() -> None:
-            self._backend.forget(endpoint)
-
-        self._run(forget())
-
-    def close(self, drain_s: float = 0.0) -> None:
-        """Close the backend and end the loop."""
-        if self._closed:
-            return
-        self._closed = True
-        self._run(self._backend.aclose(drain_s))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-class _Bridge:
-    """A streamed body read from another thread."""
-
-    def __init__(self, owner: AsyncAsSync, answer: Any) -> None:
-        self._owner = owner
-        self._answer = answer
-        self._pieces: Any = None
-
-    def read(self, limit: int) -> bytes:
-        if self._pieces is None:
-            self._pieces = self._answer.aiter_bytes(limit)
-
-        async def advance() -> bytes:
-            piece: bytes = await anext(self._pieces, b"")
-            return piece
-
-        data: bytes = self._owner._run(advance())
-        return data
-
-    def read_into(self, buffer: memoryview) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        async def close() -> None:
-            if self._pieces is not None:
-                await self._pieces.aclose()
-            await self._answer.aclose()
-
-        self._owner._run(close())
-
-
-def in_time(total_s: float, run: Callable[[], object]) -> None:
-    """Check that ``run`` ends within ``total_s`` plus 10 % and 50 ms; a busy machine gets three tries."""
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        run()
-        took.append(time.monotonic() - began)
-        if took[-1] <= total_s * 1.1 + 0.05:
-            return
-    raise AssertionError(f"took {took} s, allowed {total_s} s + 10 % + 50 ms")
-
-
-class BackendContract:
-    """The promises. Override :meth:`make_backend`, and the class attributes where the backend differs."""
-
-    tolerates: ClassVar[frozenset[str]] = frozenset()
-    """Keys of :data:`MALFORMED` that the library below accepts."""
-    deadline_in_head: ClassVar[bool] = True
-    """Whether the deadline holds while a response's head drips in."""
-    knows_uds: ClassVar[bool] = True
-    """Whether unix sockets are supported."""
-    interrupts: ClassVar[bool] = False
-    """Whether :meth:`HttpBackend.close` ends exchanges in progress."""
-    limits_fields: ClassVar[bool] = True
-    """Whether the number of header fields is limited to 256."""
-
-    def make_backend(self) -> HttpBackend:
-        """Return a new backend."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def backend(self) -> Iterator[HttpBackend]:
-        backend = self.make_backend()
-        yield backend
-        backend.close()
-
-    @pytest.fixture
-    def authority(self) -> trustme.CA:
-        return _authority()
-
-    def send(
-        self,
-        backend: HttpBackend,
-        endpoint: Endpoint | FaultServer,
-        method: str = "GET",
-        target: str = "/x",
-        total_s: float | None = None,
-        **options: Any,
-    ) -> Response:
-        """Make one exchange."""
-        if isinstance(endpoint, FaultServer):
-            endpoint = self.endpoint(endpoint)
-        options.setdefault("timeout", QUICK)
-        deadline = Deadline.after(total_s, time.monotonic())
-        return backend.request(endpoint, Request(method, target, **options), deadline)
-
-    def endpoint(self, server: FaultServer, **options: Any) -> Endpoint:
-        """Return the endpoint of a server; the same object each time, as a transport does."""
-        known = self.__dict__.setdefault("_endpoints", {})
-        key = (server.url, *sorted(options))
-        if key not in known:
-            known[key] = Endpoint.from_url(server.url, **options)
-        endpoint: Endpoint = known[key]
-        return endpoint
-
-    @contextlib.contextmanager
-    def fails(
-        self, kind: type[errors.TransportError], sent: SentState | None = None
-    ) -> Iterator[None]:
-        """Expect a typed error that names node and request."""
-        with pytest.raises(kind) as caught:
-            yield
-        error = caught.value
-        assert error.node is not None
-        assert error.node in str(error)
-        if sent is not None:
-            assert error.sent is sent
+class BackendContract(TlsPromises):
+    """The promises; override ``make_backend``, and the attributes of ``Promises`` where the backend differs."""
 
     # -- the usual
 
@@ -633,89 +450,6 @@ class BackendContract:
             endpoint = Endpoint("http", "localhost", 80, uds=path)
             assert self.send(backend, endpoint).content == b"hello"
             assert self.send(backend, endpoint).reused is True
-
-    @contextlib.contextmanager
-    def tls_server(
-        self, authority: trustme.CA, *names: str, **options: Any
-    ) -> Iterator[tuple[FaultServer, trustme.LeafCert]]:
-        """Run a server with a certificate of ``authority``."""
-        certificate = authority.issue_cert(*(names or ("127.0.0.1",)), **options)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate.configure_cert(context)
-        with FaultServer(Answer(body=b"x" * 100_000), tls=context) as server:
-            yield server, certificate
-
-    def trusting(self, authority: trustme.CA, **options: Any) -> TlsConfig:
-        """Return TLS options that trust ``authority``."""
-        return TlsConfig(trust=authority.cert_pem.bytes(), **options)
-
-    def test_tls_with_an_authority_of_ones_own(
-        self, backend: HttpBackend, authority: trustme.CA
-    ) -> None:
-        with self.tls_server(authority) as (server, _):
-            endpoint = self.endpoint(server, tls=self.trusting(authority))
-            assert len(self.send(backend, endpoint).content) == 100_000
-            assert self.send(backend, endpoint, total_s=5.0).reused is True
-            with self.send(backend, endpoint, stream=True) as response:
-                assert len(response.content) == 100_000
-
-    def test_tls_certificate_of_nobody_known(
-        self, backend: HttpBackend, authority: trustme.CA
-    ) -> None:
-        with (
-            self.tls_server(authority) as (server, _),
-            self.fails(errors.CertificateError, SentState.NOT_SENT),
-        ):
-            self.send(backend, self.endpoint(server))
-
-    def test_tls_certificate_of_another_host(
-        self, backend: HttpBackend, authority: trustme.CA
-    ) -> None:
-        with self.tls_server(authority, "example.org") as (server, _):
-            with self.fails(errors.CertificateError, SentState.NOT_SENT):
-                self.send(backend, self.endpoint(server, tls=self.trusting(authority)))
-            named = self.trusting(authority, assert_hostname="example.org")
-            endpoint = Endpoint.from_url(server.url, tls=named)
-            assert self.send(self.another(backend), endpoint).status == 200
-
-    def another(self, backend: HttpBackend) -> HttpBackend:
-        """Return a second backend, closed with the first."""
-        other = self.make_backend()
-        close = backend.close
-
-        def close_both(drain_s: float = 0.0) -> None:
-            other.close(drain_s)
-            close(drain_s)
-
-        backend.close = close_both  # type: ignore[method-assign]
-        return other
-
-    def test_tls_certificate_of_yesterday(
-        self, backend: HttpBackend, authority: trustme.CA
-    ) -> None:
-        expired = datetime.datetime(2001, 1, 1, tzinfo=datetime.timezone.utc)
-        expected = self.fails(errors.CertificateError, SentState.NOT_SENT)
-        with self.tls_server(authority, not_after=expired) as (server, _), expected:
-            self.send(backend, self.endpoint(server, tls=self.trusting(authority)))
-
-    def test_tls_pins(self, backend: HttpBackend, authority: trustme.CA) -> None:
-        with self.tls_server(authority) as (server, certificate):
-            der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
-            leaf = hashlib.sha256(der).hexdigest()
-            pinned = TlsConfig(verify=False, fingerprints=(leaf,))
-            endpoint = Endpoint.from_url(server.url, tls=pinned)
-            assert self.send(backend, endpoint).status == 200
-            wrong = TlsConfig(verify=False, fingerprints=("00" * 32,))
-            endpoint = Endpoint.from_url(server.url, tls=wrong)
-            with self.fails(errors.FingerprintMismatch, SentState.NOT_SENT):
-                self.send(self.another(backend), endpoint)
-
-    @pytest.mark.parametrize("fault", ["close", "stall"])
-    def test_tls_handshake_that_fails(self, backend: HttpBackend, fault: str) -> None:
-        with FaultServer(HELLO, tls_fault=fault) as server:
-            kind = errors.ConnectTimeout if fault == "stall" else errors.ConnectionFailed
-            with self.fails(kind, SentState.NOT_SENT):
-                self.send(backend, self.endpoint(server), timeout=Timeout(connect=0.3))
 
 
 class _RefuseBody:
