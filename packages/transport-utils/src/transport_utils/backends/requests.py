@@ -8,6 +8,7 @@ tracking pools as :mod:`transport_utils.backends.urllib3`, so limits, deadlines 
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from typing import Any
@@ -60,9 +61,12 @@ class RequestsBackend:
         self._watchdog = Watchdog("transport_utils.requests")
         self._lock = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
 
     def request(self, endpoint: Endpoint, request: Request, deadline: Deadline) -> Response:
         """See :meth:`transport_utils.backends.HttpBackend.request`."""
+        if self._pid != os.getpid():
+            self._leave_parent()
         template = self._templates.get(endpoint) or self._mount(endpoint)
         body = measure(request.body)
         length: int | None
@@ -135,6 +139,16 @@ class RequestsBackend:
             template = HeadTemplate(host_header(endpoint), "", endpoint.headers)
             self._templates[endpoint] = template
             return template
+
+    def _leave_parent(self) -> None:
+        """Forget the connections of the process this one was forked from; nothing is said on the wire."""
+        with self._lock:
+            if self._pid != os.getpid():
+                for prefix, adapter in list(self._session.adapters.items()):
+                    if isinstance(adapter, _Adapter):
+                        del self._session.adapters[prefix]
+                self._templates = {}
+                self._pid = os.getpid()
 
     def forget(self, endpoint: Endpoint) -> None:
         """See :meth:`transport_utils.backends.HttpBackend.forget`."""
