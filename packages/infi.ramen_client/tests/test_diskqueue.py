@@ -279,7 +279,9 @@ def test_waiting_for_the_turn_ends(files, make_queue):
 def test_the_oldest_are_dropped_beyond_the_limit_and_never_the_newest(make_queue, caplog):
     events = []
     queue = make_queue(
-        limit=lambda: 200_000, on_event=lambda name, **facts: events.append((name, facts))
+        durability="interval",
+        limit=lambda: 200_000,
+        on_event=lambda name, **facts: events.append((name, facts)),
     )
     for number in range(300):
         data = os.urandom(2000)
@@ -351,7 +353,8 @@ def test_an_unusable_folder_is_a_clear_error(tmp_path):
     queue.close()
 
 
-def test_the_log_grows_to_four_megabytes_and_not_beyond(files, queue):
+def test_the_log_grows_to_four_megabytes_and_not_beyond(files, make_queue):
+    queue = make_queue(durability="interval")
     for number in range(700):
         queue.push(message(number, size=10))
     size = os.stat(files.wal).st_size

@@ -37,6 +37,7 @@ from infi.ramen_client.queue_reader import STANDBY_S, refusal
 from infi.ramen_client.queue_writer import QueueWriter
 from infi.ramen_client.replies import Verdict, Verdicts, judge
 from infi.ramen_client.status import StatusFile
+from infi.ramen_client.telemetry import with_telemetry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -166,7 +167,7 @@ class AsyncQueueReader:
             on_batch=self._mark,
             max_retry_delay_s=max_retry_delay,
             dead_after=dead_after,
-            on_event=on_event,
+            on_event=with_telemetry(on_event, config),
         )
         self._status = StatusFile(files)
         self._disk: concurrent.futures.ThreadPoolExecutor | None = None

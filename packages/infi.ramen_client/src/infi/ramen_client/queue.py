@@ -14,6 +14,7 @@ from typing import Any
 from infi.ramen_client.config import QueueWriterConfig
 from infi.ramen_client.diskqueue import DiskQueue, Outcome, QueueFiles
 from infi.ramen_client.reqid import new_reqid, reqid_text
+from infi.ramen_client.telemetry import with_telemetry
 
 __all__ = ["DefaultQueue", "Queue", "QueueWriterConfig", "logger"]
 
@@ -66,8 +67,8 @@ class DefaultQueue(Queue):
 
     Args:
         config: A valid configuration. ``max_queue_size`` is read anew at every check.
-        durability: See :class:`~infi.ramen_client.diskqueue.DiskQueue`.
-        on_event: See :class:`~infi.ramen_client.diskqueue.DiskQueue`.
+        durability: See :class:`~infi.ramen_client.diskqueue.queue.DiskQueue`.
+        on_event: See :class:`~infi.ramen_client.diskqueue.queue.DiskQueue`.
 
     Raises:
         AssertionError: As for :class:`Queue`.
@@ -78,6 +79,7 @@ class DefaultQueue(Queue):
         self, config: QueueWriterConfig, *, durability: str = "fsync", on_event: Any = None
     ) -> None:
         super().__init__(config)
+        on_event = with_telemetry(on_event, config)
         self.disk = DiskQueue(
             self._files,
             durability=durability,

@@ -35,6 +35,7 @@ from infi.ramen_client.queue import DefaultQueue
 from infi.ramen_client.replies import Verdict, Verdicts, judge
 from infi.ramen_client.serialization import compress, dump_json
 from infi.ramen_client.status import StatusFile
+from infi.ramen_client.telemetry import with_telemetry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -99,6 +100,7 @@ class QueueReader:
             raise AssertionError("QueueReaderConfig instance is required")
         config.validate()
         self._config = config
+        delivery_events = with_telemetry(on_event, config)
         self._on_event = on_event or (lambda *_args, **_facts: None)
         self._queue = DefaultQueue(config, on_event=on_event)
         files = self._queue.disk.files
@@ -108,7 +110,7 @@ class QueueReader:
         self._options: dict[str, Any] = {
             "max_retry_delay_s": max_retry_delay,
             "dead_after": dead_after,
-            "on_event": on_event,
+            "on_event": delivery_events,
         }
         self._status = StatusFile(files)
         self._sleeper: Sleeper | None = None
@@ -118,6 +120,8 @@ class QueueReader:
     def _make_state(self) -> None:
         files = self._queue.disk.files
         self._session = Exchange(self._wire)
+        # A reader that is dropped without close() leaves no open connection behind.
+        weakref.finalize(self, self._session.close).atexit = False
         self._lock = FileLock(files, files.reader)
         self._delivery = Delivery(
             self._config,
@@ -137,6 +141,11 @@ class QueueReader:
     def stats(self) -> Stats:
         """What this reader has done so far."""
         return self._delivery.stats
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages that were set aside."""
+        return self._dead
 
     def queue_size(self) -> int:
         """Return the number of messages in the queue.

@@ -15,6 +15,7 @@ from infi.ramen_client.names import is_name, validate_name
 from infi.ramen_client.queue import DefaultQueue
 from infi.ramen_client.reqid import new_reqid, reqid_text
 from infi.ramen_client.serialization import compress, deflate, dump_json, encode
+from infi.ramen_client.telemetry import observe_if_wanted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -55,6 +56,7 @@ class QueueWriter:
         self._config = config
         self._allow_nan = allow_nan
         self._queue = DefaultQueue(config, durability=durability, on_event=on_event)
+        observe_if_wanted(self._queue.disk, config)
 
     def push(
         self, category: Any, data_type: Any, data_version: Any, data: Any, reqid: Any = None
