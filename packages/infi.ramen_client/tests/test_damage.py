@@ -183,9 +183,7 @@ def test_pages_give_the_rows_without_header_and_index(filled):
     ),
     cut=st.one_of(st.none(), st.floats(0.01, 1)),
 )
-def test_random_damage_never_keeps_the_queue_from_opening(
-    tmp_path_factory, pristine, writes, cut
-):
+def test_random_damage_never_keeps_the_queue_from_opening(tmp_path_factory, pristine, writes, cut):
     folder = tmp_path_factory.mktemp("fuzz")
     files = QueueFiles(folder, "imx", 1099)
     shutil.copyfile(pristine, files.database)
