@@ -250,11 +250,15 @@ class AsyncQueueReader:
             self._lock.release()
 
     async def _stand_by(self, blocking: bool) -> bool:
+        told = False
         while not self._stopping:
             if await self._on_disk(self._lock.try_acquire):
                 return True
             if not blocking:
                 return False
+            if not told:
+                self._on_event("standby")
+                told = True
             await self._sleep(STANDBY_S, for_pushes=False)
         return False
 
