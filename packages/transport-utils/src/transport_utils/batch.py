@@ -133,11 +133,7 @@ class _Batch:
         backend = self._native
         request = call.request
         body = request.body
-        if (
-            backend is None
-            or request.stream
-            or not (body is None or type(body) is bytes)
-        ):
+        if backend is None or request.stream or not (body is None or type(body) is bytes):
             try:
                 self._finish(index, self._transport.run_call(call))
             except TransportError as error:
