@@ -1,623 +1,725 @@
-"""What a whole transport promises, on threads and on asyncio alike; single exchanges are in the contract suite."""
+"""What the transports promise over real sockets: deadlines, single sending, failover, closing, forking, cancelling."""
 
 import asyncio
-import json
-import multiprocessing
+import contextlib
+import gzip
 import os
-import socket
+import sys
 import threading
 import time
 
 import pytest
-from transport_utils import (
-    AsyncTransport,
-    BearerAuth,
-    Compression,
-    ConfigurationError,
-    ConnectError,
-    ConnectionReset,
-    Constant,
-    Discovery,
-    DiscoveryError,
-    Endpoint,
-    PoolTimeout,
-    Request,
-    RetryAfterExceeded,
-    RetryPolicy,
-    SentState,
-    SerializationError,
-    TimedOut,
-    Timeout,
-    TotalTimeout,
-    Transport,
-    TransportClosed,
-    TransportError,
-)
+from transport_utils import errors
+from transport_utils.aio.transport import AsyncTransport
+from transport_utils.backoff import Constant
+from transport_utils.deadline import Timeout
+from transport_utils.discovery import Discovery
+from transport_utils.endpoint import Endpoint
+from transport_utils.errors import SentState
+from transport_utils.hooks import Hooks, PoolEvent
+from transport_utils.messages import Request
+from transport_utils.retry import RetryPolicy
 from transport_utils.testing import (
     Answer,
-    AsyncRecordingBackend,
     Close,
     Drip,
     FaultServer,
     RecordingBackend,
+    Reset,
     Silence,
     refused_port,
 )
+from transport_utils.testing.promises import in_time
+from transport_utils.transport import Transport
 
-AT_ONCE = RetryPolicy(backoff=Constant(0))
-JSON = {"content-type": "application/json"}
-
-
-class AsyncAsSync:
-    """An asynchronous transport with the methods of the other, so that one test serves both."""
-
-    def __init__(self, *args, **options):
-        self.loop = asyncio.new_event_loop()
-        try:
-            self.inner = self.run(self.make(*args, **options))
-        except BaseException:
-            self.loop.close()
-            raise
-
-    async def make(self, *args, **options):
-        return AsyncTransport(*args, **options)
-
-    def run(self, coroutine):
-        return self.loop.run_until_complete(coroutine)
-
-    def __getattr__(self, name):
-        found = getattr(self.inner, name)
-        if name in ("request", "perform_request", "batch"):
-            return lambda *args, **options: self.run(found(*args, **options))
-        return found
-
-    def close(self):
-        if not self.loop.is_closed():
-            self.run(self.inner.aclose())
-            self.loop.close()
+QUICK = RetryPolicy(backoff=Constant(0.01))
+HELLO = Answer(body=b"hello")
 
 
-@pytest.fixture(params=["threads", "asyncio"])
-def kind(request):
-    return request.param
+# -- the deadline of a whole call
 
 
-@pytest.fixture
-def make(kind):
-    made = []
+@pytest.mark.parametrize("backend", ["native", "urllib3"])
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [Answer(503)],
+        [Close()],
+        [Silence()],
+        [Answer(503, delay_s=0.1)],
+        [Drip(Answer(body=b"x" * 100), start=60, every_s=0.1)],
+    ],
+    ids=["refusals", "closes", "silence", "slow refusals", "drip"],
+)
+def test_total_timeout_bounds_all_attempts_and_pauses(acts, backend):
+    policy = RetryPolicy(max_retries=None, on_timeout=True, backoff=Constant(0.05))
 
-    def build(*args, **options):
-        answers = options.pop("answers", None)
-        if answers is not None:
-            options["backend"] = (RecordingBackend if kind == "threads" else AsyncRecordingBackend)(
-                answers
-            )
-        made.append((Transport if kind == "threads" else AsyncAsSync)(*args, **options))
-        return made[-1]
+    def call():
+        with (
+            FaultServer(*acts) as server,
+            Transport(server.url, retry=policy, backend=backend) as transport,
+            contextlib.suppress(errors.TransportError),
+        ):
+            assert transport.request("GET", "/x", timeout=0.4).status == 503
 
-    yield build
-    for transport in made:
+    in_time(0.4, call)
+
+
+def test_fault_15_a_second_call_does_not_wait_for_the_only_connection_beyond_its_limit():
+    endpoint = {"max_connections": 1}
+    with (
+        FaultServer(Silence()) as server,
+        Transport(Endpoint.from_url(server.url, **endpoint), retry=None) as transport,
+    ):
+
+        def occupy():
+            with contextlib.suppress(errors.TransportError):
+                transport.request("GET", "/first", timeout=Timeout(read=30))
+
+        thread = threading.Thread(target=occupy)
+        thread.start()
+        while not server.requests:
+            time.sleep(0.001)
+
+        def call():
+            with pytest.raises(errors.TotalTimeout, match="stayed busy"):
+                transport.request("GET", "/second", timeout=0.3)
+
+        in_time(0.3, call)
         transport.close()
+        thread.join()
 
 
-def sent(transport):
-    """Return the requests that a recording backend has seen."""
-    return [request for _, request in transport.backend.requests]
+# -- sent once
 
 
-def nodes(transport):
-    return [endpoint.host for endpoint, _ in transport.backend.requests]
-
-
-# --- retries across nodes
-
-
-def test_a_lost_node_costs_no_call_and_no_pause(make):
-    with FaultServer(Answer(body=b"ok")) as server, refused_port() as port:
-        dead = f"http://127.0.0.1:{port}"
-        transport = make(
-            [dead, server.url], randomize=False, retry=RetryPolicy(backoff=Constant(30))
-        )
-        started = time.monotonic()
-        assert [transport.request("GET", "/x").content for _ in range(4)] == [b"ok"] * 4
-        assert time.monotonic() - started < 5
-        assert [node.health.ejected for node in transport.nodes.nodes] == [True, False]
-
-
-def test_killing_two_of_three_nodes_under_eight_threads_loses_no_idempotent_call():
-    servers = [FaultServer(Answer(body=b"ok")) for _ in range(3)]
-    for server in servers:
-        server.__enter__()
-    statuses, errors = [], []
-
-    def work():
-        for _ in range(60):
-            try:
-                statuses.append(transport.request("GET", "/x").status)
-            except TransportError as error:
-                errors.append(error)
-
-    policy = RetryPolicy(backoff=Constant(0.01), max_retries=5)
-    with Transport([server.url for server in servers], retry=policy) as transport:
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        while len(statuses) < 50:
-            time.sleep(0.001)
-        servers[0].close()
-        while len(statuses) < 150:
-            time.sleep(0.001)
-        servers[1].close()
-        for thread in threads:
-            thread.join()
-    servers[2].close()
-    assert errors == []
-    assert statuses == [200] * 480
-
-
-def test_a_retry_goes_to_the_nodes_not_tried_yet(make):
-    transport = make(["http://a", "http://b", "http://c"], answers=[503, 503, 200], retry=AT_ONCE)
-    assert transport.request("GET", "/x").attempts == 3
-    assert sorted(nodes(transport)) == ["a", "b", "c"]
-
-
-def test_a_write_that_broke_is_sent_once_unless_allowed(make):
-    reset = ConnectionReset("reset", sent=SentState.SENT)
-    transport = make("http://a", answers=[reset, 200], retry=AT_ONCE)
-    with pytest.raises(ConnectionReset) as caught:
-        transport.request("POST", "/x", body=b"1")
-    assert len(sent(transport)) == 1
-    assert "POST /x on http://a:80 (attempt 1 of 4, request fully sent" in str(caught.value)
-    assert transport.request("POST", "/x", body=b"1", idempotent=True).status == 200
-    reset = ConnectionReset("reset", sent=SentState.SENT)
-    keyed = make("http://a", answers=[reset, 200], retry=AT_ONCE)
-    assert keyed.request("POST", "/x", headers={"Idempotency-Key": "k"}).status == 200
-
-
-def test_the_last_response_is_kept_when_the_network_fails_after_it(make):
-    transport = make("http://a", answers=[(503, b"busy"), ConnectError("refused")], retry=AT_ONCE)
-    response = transport.request("GET", "/x")
-    assert (response.status, response.content) == (503, b"busy")
-    strict = AT_ONCE.replace(prefer_response=False)
-    transport = make("http://a", answers=[(503, b"busy"), ConnectError("refused")], retry=strict)
-    with pytest.raises(ConnectError) as caught:
-        transport.request("GET", "/x")
-    assert (caught.value.meta.status, caught.value.body) == (503, b"busy")
-
-
-def test_a_retry_after_of_an_hour_raises_with_the_response(make):
-    transport = make("http://a", answers=[(503, b"later", {"Retry-After": "3600"})])
-    with pytest.raises(RetryAfterExceeded) as caught:
-        transport.request("GET", "/x")
-    assert (caught.value.delay_s, caught.value.body) == (3600, b"later")
-
-
-def test_no_retry_means_one_exchange(make):
-    transport = make("http://a", answers=[503], retry=None)
-    assert transport.request("GET", "/x").attempts == 1
-    assert transport.request("GET", "/x", retry=2).attempts in (1, 2, 3)
-    assert len(sent(transport)) == 4
-
-
-@pytest.mark.parametrize("retry", [-1, True, "3", 1.5])
-def test_a_bad_number_of_retries_is_refused(make, retry):
-    with pytest.raises(ConfigurationError):
-        make("http://a", answers=[200], retry=retry)
-
-
-# --- time
+@pytest.mark.parametrize("backend", ["native", "urllib3", "requests", "httpx"])
+@pytest.mark.parametrize("act", [Close(), Reset(), Reset(after_bytes=20), Silence()])
+def test_fault_8_post_is_sent_once_when_the_server_may_have_it(act, backend):
+    with (
+        FaultServer(act, HELLO) as server,
+        Transport(server.url, retry=QUICK, backend=backend) as transport,
+    ):
+        with pytest.raises(errors.TransportError) as caught:
+            transport.request("POST", "/x", body=b"x", timeout=Timeout(read=0.2))
+        assert caught.value.sent >= SentState.PARTIAL
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "act",
-    [Silence(), Drip(Answer(body=b"x" * 1000), every_s=0.05), Answer(status=503, delay_s=0.1)],
+    "allow",
+    [{"idempotent": True}, {"headers": {"Idempotency-Key": "k"}}, {"method": "PUT"}],
 )
-def test_a_total_timeout_ends_a_call_whatever_the_server_does(make, act):
-    with FaultServer(act) as server:
-        transport = make(server.url, retry=RetryPolicy(max_retries=None, on_timeout=True))
-        started = time.monotonic()
+def test_what_may_be_repeated_is_sent_again(allow):
+    options = {"method": "POST", "body": b"x", **allow}
+    method = options.pop("method")
+    with FaultServer(Close(), HELLO) as server, Transport(server.url, retry=QUICK) as transport:
+        response = transport.request(method, "/x", **options)
+        assert (response.content, response.attempts) == (b"hello", 2)
+        assert [request.body for request in server.requests] == [b"x", b"x"]
+
+
+def test_post_that_never_left_goes_to_another_node():
+    with refused_port() as port, FaultServer(HELLO) as server:
+        nodes = [f"http://127.0.0.1:{port}", server.url]
+        with Transport(nodes, randomize=False, retry=QUICK) as transport:
+            assert transport.request("POST", "/x", body=b"x").content == b"hello"
+        assert len(server.requests) == 1
+
+
+def test_stale_connection_costs_an_idempotent_call_nothing():
+    with FaultServer(HELLO, Close(), HELLO) as server, Transport(server.url, retry=0) as transport:
+        transport.request("GET", "/1")
+        response = transport.request("GET", "/2")
+        assert (response.content, response.attempts) == (b"hello", 2)
+
+
+def test_file_is_rewound_and_an_iterator_is_not_sent_twice(tmp_path):
+    path = tmp_path / "body"
+    path.write_bytes(b"from the file")
+    with FaultServer(Close(), HELLO) as server, Transport(server.url, retry=QUICK) as transport:
+        with path.open("rb") as file:
+            assert transport.request("PUT", "/x", body=file).status == 200
+        assert [request.body for request in server.requests] == [b"from the file"] * 2
+        server.then(Close(), HELLO)
+        with pytest.raises(errors.BodyNotReplayable):
+            transport.request("PUT", "/x", body=iter([b"once"]))
+
+
+# -- nodes
+
+
+@pytest.mark.parametrize("backend", ["native", "urllib3"])
+def test_killing_two_of_three_nodes_under_eight_threads_loses_no_call(backend):
+    servers = [FaultServer(HELLO) for _ in range(3)]
+    failures, done = [], []
+    transport = Transport([server.url for server in servers], backend=backend, retry=QUICK)
+
+    def work():
         try:
-            status = transport.request("GET", "/x", timeout=0.5).status
-        except TotalTimeout as error:
-            status = getattr(error.meta, "status", None)
-        took = time.monotonic() - started
-        # What the server said last is kept, whether the time ran out in a pause or in the middle of an attempt.
-        assert status == (503 if isinstance(act, Answer) else None)
-        assert took < 0.5 * 1.1 + 0.25
+            for _ in range(25):
+                content = transport.request("GET", "/x").content
+                done.append(content)
+        except errors.TransportError as error:
+            failures.append(error)
 
-
-def test_the_wait_for_a_connection_has_a_limit_of_its_own():
-    ended = []
-
-    def hold():
-        try:
-            transport.request("GET", "/held")
-        except TransportError as error:
-            ended.append(error)
-
-    with FaultServer(Silence()) as server:
-        endpoint = Endpoint.from_url(server.url, max_connections=1)
-        with Transport(endpoint, timeout=Timeout(pool=0.2, read=5)) as transport:
-            holder = threading.Thread(target=hold)
-            holder.start()
-            while not server.requests:
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        for server in servers[:2]:
+            while len(done) < 20:
                 time.sleep(0.001)
-            with pytest.raises(PoolTimeout, match="max_connections"):
-                transport.request("GET", "/waits")
-            assert not transport.nodes.nodes[0].health.troubled
-        holder.join()
-    assert len(ended) == 1
+            server.close()
+        for thread in threads:
+            thread.join()
+    finally:
+        transport.close()
+        for server in servers:
+            server.close()
+    assert failures == []
+    assert done == [b"hello"] * 200
 
 
-def test_closing_wakes_a_call_that_pauses():
-    backend = RecordingBackend([503])
-    transport = Transport("http://a", backend=backend, retry=RetryPolicy(backoff=Constant(60)))
-    caught = []
+async def test_killing_two_of_three_nodes_under_many_tasks_loses_no_call():
+    servers = [FaultServer(HELLO) for _ in range(3)]
+    async with AsyncTransport([server.url for server in servers], retry=QUICK) as transport:
 
-    def call():
-        try:
+        async def work():
+            return [(await transport.request("GET", "/x")).content for _ in range(20)]
+
+        tasks = [asyncio.create_task(work()) for _ in range(8)]
+        await asyncio.sleep(0.02)
+        for server in servers[:2]:
+            await asyncio.to_thread(server.close)
+        assert await asyncio.gather(*tasks) == [[b"hello"] * 20] * 8
+    servers[2].close()
+
+
+def test_discovery_adds_and_removes_nodes_and_never_masks_a_request():
+    with FaultServer(HELLO) as first, FaultServer(HELLO) as second:
+        rounds = []
+
+        def discover(transport, reason):
+            rounds.append(reason)
+            if len(rounds) == 2:
+                raise RuntimeError("no answer")
+            assert transport.request("GET", "/nodes").status == 200
+            seed = transport.nodes.nodes[0].endpoint
+            return [seed.replace(port=second.port)]
+
+        discovery = Discovery(discover, on_start=True, interval_s=0.0)
+        with Transport(first.url, discovery=discovery, headers={"X-Key": "k"}) as transport:
+            assert rounds == ["start"]
+            assert transport.request("GET", "/x").status == 200
+            assert rounds == ["start", "interval"]
+            assert [request.target for request in first.requests] == ["/nodes"]
+            assert second.requests[0].header("x-key") == "k"
+
+
+def test_discovery_that_fails_at_the_start_is_an_error():
+    def discover(transport, reason):
+        raise RuntimeError("no answer")
+
+    with pytest.raises(errors.DiscoveryError, match="no answer"):
+        Transport("http://127.0.0.1:1", discovery=Discovery(discover, on_start=True))
+
+
+def test_discovery_follows_a_failure():
+    with refused_port() as port, FaultServer(HELLO) as server:
+
+        def discover(transport, reason):
+            assert reason == "failure"
+            return [Endpoint.from_url(server.url)]
+
+        discovery = Discovery(discover, on_failure=True)
+        with Transport(f"http://127.0.0.1:{port}", discovery=discovery, retry=QUICK) as transport:
+            assert transport.request("GET", "/x").content == b"hello"
+
+
+async def test_asynchronous_discovery_does_the_same():
+    with FaultServer(HELLO) as first, FaultServer(HELLO) as second:
+
+        async def discover(transport, reason):
+            await transport.request("GET", "/nodes")
+            return [Endpoint.from_url(second.url)]
+
+        discovery = Discovery(discover, on_start=True)
+        async with AsyncTransport(first.url, discovery=discovery) as transport:
+            await transport.request("GET", "/x")
+        assert [request.target for request in second.requests] == ["/x"]
+
+
+# -- decoding
+
+
+def test_compressed_response_is_decoded_whole_and_streamed():
+    packed = Answer(body=gzip.compress(b"hello" * 1000), headers=(("Content-Encoding", "gzip"),))
+    with FaultServer(packed) as server, Transport(server.url) as transport:
+        assert transport.request("GET", "/x").content == b"hello" * 1000
+        with transport.request("GET", "/x", stream=True) as response:
+            assert b"".join(response.iter_bytes(100)) == b"hello" * 1000
+        assert transport.request("GET", "/x").reused is True
+
+
+def test_undecodable_body_hides_no_failure_status_but_fails_a_success():
+    broken = {"body": b"not gzip", "headers": (("Content-Encoding", "gzip"),)}
+    with (
+        FaultServer(Answer(404, **broken), Answer(200, **broken)) as server,
+        Transport(server.url, retry=0) as transport,
+    ):
+        response = transport.request("GET", "/x")
+        assert (response.status, response.content) == (404, b"not gzip")
+        assert response.meta.decode_error
+        with pytest.raises(errors.ProtocolError) as caught:
             transport.request("GET", "/x")
-        except TransportClosed as error:
-            caught.append(error)
+        assert caught.value.meta.status == 200
+        assert caught.value.body == b"not gzip"
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    while not backend.requests:
-        time.sleep(0.001)
-    transport.close()
-    transport.close()
-    thread.join(5)
-    assert not thread.is_alive()
+
+def test_bomb_is_refused():
+    bomb = Answer(body=gzip.compress(bytes(40 << 20)), headers=(("Content-Encoding", "gzip"),))
+    with (
+        FaultServer(bomb) as server,
+        Transport(server.url) as transport,
+        pytest.raises(errors.DecodeBomb),
+    ):
+        transport.request("GET", "/x")
+
+
+def test_perform_request_speaks_the_content_type():
+    with (
+        FaultServer(
+            Answer(body=b'{"a":1}', headers=(("Content-Type", "application/json"),))
+        ) as server,
+        Transport(server.url, compression=True) as transport,
+    ):
+        meta, body = transport.perform_request("POST", "/x", body={"b": "x" * 5000})
+        assert (meta.status, body) == (200, {"a": 1})
+        assert transport.perform_request("HEAD", "/x")[1] is None
+        [request, _] = server.requests
+        assert request.header("content-type") == "application/json"
+        assert request.header("content-encoding") == "gzip"
+        assert b"x" * 5000 in gzip.decompress(request.body)
+
+
+# -- closing
+
+
+def test_pain_1_close_wakes_a_call_that_pauses():
+    policy = RetryPolicy(backoff=Constant(30.0))
+    caught = []
+    with FaultServer(Answer(503)) as server:
+        transport = Transport(server.url, retry=policy)
+
+        def call():
+            try:
+                transport.request("GET", "/x")
+            except errors.TransportClosed as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        while not server.requests:
+            time.sleep(0.001)
+        transport.close()
+        thread.join(5)
     assert len(caught) == 1
 
 
-async def test_closing_wakes_a_task_that_pauses():
-    backend = AsyncRecordingBackend([503])
-    transport = AsyncTransport("http://a", backend=backend, retry=RetryPolicy(backoff=Constant(60)))
-    task = asyncio.create_task(transport.request("GET", "/x"))
-    while not backend.requests:
-        await asyncio.sleep(0)
-    await transport.aclose()
-    with pytest.raises(TransportClosed):
-        await asyncio.wait_for(task, 5)
-
-
-async def test_a_cancelled_task_leaves_its_pause_and_counts_against_nobody():
-    backend = AsyncRecordingBackend([503])
-    async with AsyncTransport(
-        "http://a", backend=backend, retry=RetryPolicy(backoff=Constant(60))
-    ) as transport:
+async def test_aclose_wakes_a_call_that_pauses():
+    policy = RetryPolicy(backoff=Constant(30.0))
+    with FaultServer(Answer(503)) as server:
+        transport = AsyncTransport(server.url, retry=policy)
         task = asyncio.create_task(transport.request("GET", "/x"))
-        while not backend.requests:
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        while not server.requests:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        await transport.aclose()
+        with pytest.raises(errors.TransportClosed):
             await task
-        assert transport._pauses == set()
 
 
-def test_after_close_calls_say_so(make):
-    with FaultServer(Answer()) as server:
-        transport = make(server.url)
+def test_close_can_wait_for_exchanges_in_progress():
+    results = []
+    with FaultServer(Answer(body=b"late", delay_s=0.1)) as server:
+        transport = Transport(server.url)
+        thread = threading.Thread(target=lambda: results.append(transport.request("GET", "/x")))
+        thread.start()
+        while not server.requests:
+            time.sleep(0.001)
+        transport.close(drain_s=5.0)
+        thread.join()
+    assert [response.content for response in results] == [b"late"]
+
+
+async def test_aclose_can_wait_for_exchanges_in_progress_or_end_them():
+    with FaultServer(Answer(body=b"late", delay_s=0.1), Silence()) as server:
+        transport = AsyncTransport(server.url, retry=0)
+        task = asyncio.create_task(transport.request("GET", "/x"))
+        while not server.requests:
+            await asyncio.sleep(0.001)
+        await transport.aclose(drain_s=5.0)
+        assert (await task).content == b"late"
+        transport = AsyncTransport(server.url, retry=0)
+        task = asyncio.create_task(transport.request("GET", "/x"))
+        while len(server.requests) < 2:
+            await asyncio.sleep(0.001)
+        await transport.aclose()
+        with pytest.raises(errors.TransportClosed):
+            await task
+
+
+@pytest.mark.parametrize("backend", ["native", "urllib3", "requests", "httpx"])
+def test_fault_13_use_after_close_says_so(backend):
+    transport = Transport("http://127.0.0.1:1", backend=backend)
+    transport.close()
+    transport.close()
+    with pytest.raises(errors.TransportClosed, match="closed"):
         transport.request("GET", "/x")
-        inner = transport if isinstance(transport, Transport) else transport.inner
-        if isinstance(inner, Transport):
-            inner.close()
-        else:
-            transport.run(inner.aclose())
-        with pytest.raises(TransportClosed):
-            transport.request("GET", "/x")
 
 
-# --- requests and payloads
-
-
-def test_headers_of_transport_endpoint_and_call_add_up(make):
-    with FaultServer(Answer()) as server:
-        endpoint = Endpoint.from_url(server.url, headers={"x-b": "endpoint", "x-c": "endpoint"})
-        transport = make(endpoint, headers={"x-a": "transport", "x-b": "transport"})
-        transport.request(
-            "GET", "/x?a=1", params={"b": "2 3"}, headers={"X-C": "call", "x-a": None}
-        )
-        (request,) = server.requests
-        assert request.target == "/x?a=1&b=2%203"
-        assert [request.header(name) for name in ("x-a", "x-b", "x-c")] == [
-            None,
-            "endpoint",
-            "call",
-        ]
-
-
-def test_credentials_are_asked_for_every_attempt_and_yield_to_the_calls_own(make):
-    tokens = iter("abc")
-    transport = make(
-        "http://a", answers=[503, 200], auth=BearerAuth(lambda: next(tokens)), retry=AT_ONCE
-    )
-    transport.request("GET", "/x")
-    transport.request("GET", "/x", headers={"Authorization": "mine"})
-    shown = [dict(request.headers) for request in sent(transport)]
-    assert shown == [
-        {"authorization": "Bearer a"},
-        {"authorization": "Bearer b"},
-        {"Authorization": "mine"},
-    ]
-
-
-def test_a_body_is_compressed_once_for_all_attempts(make, monkeypatch):
-    calls = []
-    compress = Compression.compress
-    monkeypatch.setattr(
-        Compression, "compress", lambda self, body: calls.append(1) or compress(self, body)
-    )
-    transport = make("http://a", answers=[503, 503, 200], compression=True, retry=AT_ONCE)
-    transport.request("PUT", "/x", body=b"x" * 5000)
-    assert len(calls) == 1
-    assert {len(request.body) < 100 for request in sent(transport)} == {True}
-    assert {request.headers["content-encoding"] for request in sent(transport)} == {"gzip"}
-    transport.request("PUT", "/x", body=b"x" * 5000, headers={"Content-Encoding": "own"})
-    transport.request("PUT", "/x", body=b"short")
-    assert [len(request.body) for request in sent(transport)[-2:]] == [5000, 5]
-
-
-def test_compressed_answers_are_asked_for_only_where_wanted(make):
-    with FaultServer(Answer()) as server:
-        for options in ({}, {"compression": True}, {"accept_encoding": True}):
-            make(server.url, **options).request("GET", "/x")
-        compressed = make(server.url, compression=True, accept_encoding=False)
-        compressed.request("GET", "/x")
-        asked = [request.header("accept-encoding") is not None for request in server.requests]
-        assert asked == [False, True, True, False]
-
-
-def test_objects_go_out_and_come_back(make):
-    transport = make("http://a", answers=[(200, b'{"b": 2}', JSON)])
-    assert transport.perform_request("POST", "/x", body={"a": 1})[1] == {"b": 2}
-    (request,) = sent(transport)
-    assert (request.body, request.headers) == (b'{"a":1}', {"content-type": "application/json"})
-    transport.perform_request(
-        "POST", "/x", body=[1], headers={"Content-Type": "application/x-ndjson"}
-    )
-    assert sent(transport)[-1].body == b"1\n"
-
-
-@pytest.mark.parametrize(
-    ("answer", "method", "body"),
-    [
-        ((200, b"", JSON), "GET", None),
-        ((204, b""), "GET", None),
-        ((200, b"\x00", {"content-type": "image/x"}), "GET", b"\x00"),
-        ((200, b"[1]"), "GET", [1]),
-        ((200, b"[1]", JSON), "HEAD", None),
-        ((500, b"<html>", JSON), "GET", b"<html>"),
-        ((404, b'"gone"', JSON), "GET", "gone"),
-    ],
-)
-def test_an_answer_becomes_what_its_content_type_says(make, answer, method, body):
-    transport = make("http://a", answers=[answer])
-    meta, found = transport.perform_request(method, "/x")
-    assert found == body
-    assert (meta.decode_error is not None) is (found == b"<html>")
-
-
-def test_a_good_answer_that_does_not_decode_says_everything(make):
-    transport = make("http://a", answers=[(200, b"{oops", JSON)])
-    with pytest.raises(SerializationError) as caught:
-        transport.perform_request("GET", "/x")
-    error = caught.value
-    assert (error.meta.status, error.body, error.node) == (200, b"{oops", "http://a:80")
-    assert "GET /x" in str(error)
-
-
-def test_an_object_without_a_form_is_refused_before_anything_is_sent(make):
-    transport = make("http://a", answers=[200])
-    with pytest.raises(SerializationError, match="no JSON form"):
-        transport.perform_request("POST", "/x", body=object())
-    assert sent(transport) == []
-
-
-def test_the_http_version_is_the_servers(make):
-    answers = [
-        Answer(raw=b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", then_close=True),
-        Answer(),
-    ]
-    with FaultServer(*answers) as server:
-        transport = make(server.url)
-        assert [transport.request("GET", "/x").meta.http_version for _ in range(2)] == [
-            "1.0",
-            "1.1",
-        ]
-
-
-def test_an_error_status_is_read_at_once_also_when_streaming(make):
-    with FaultServer(Answer(status=500, body=b"why")) as server:
-        transport = make(server.url, retry=None)
-        response = transport.request("GET", "/x", stream=True)
-        assert not response.is_streaming
-        assert response.content == b"why"
-
-
-# --- batch
-
-
-def test_a_batch_keeps_the_order_and_gives_each_request_its_own_end(make):
-    with FaultServer(Answer(body=b"ok")) as server:
-        transport = make(server.url, retry=None)
-        requests = [Request("GET", f"/{number}") for number in range(40)]
-        requests[7] = Request("GET", "/bad target")
-        results = transport.batch(requests, connections=4)
-        assert [isinstance(result, TransportError) for result in results] == [
-            number == 7 for number in range(40)
-        ]
-        assert sorted(int(request.target[1:]) for request in server.requests) == [
-            number for number in range(40) if number != 7
-        ]
-        assert 1 <= len({request.connection for request in server.requests}) <= 4
-
-
-def test_a_batch_retries_like_single_calls(make):
-    with FaultServer(Answer(status=503), Close(), Answer(body=b"ok")) as server:
-        transport = make(server.url, retry=RetryPolicy(backoff=Constant(0.001)))
-        results = transport.batch([Request("GET", f"/{number}") for number in range(10)])
-        assert [result.content for result in results] == [b"ok"] * 10
-        assert len(server.requests) == 12
-
-
-@pytest.mark.parametrize("connections", [0, -1, True, "8"])
-def test_a_batch_needs_a_connection(make, connections):
-    with pytest.raises(ConfigurationError, match="connections"):
-        make("http://a", answers=[200]).batch([Request("GET", "/x")], connections=connections)
-
-
-# --- discovery
-
-
-def discovery_for(kind, find, **options):
-    if kind == "threads":
-        return Discovery(find, **options)
-
-    async def find_later(transport, reason):
-        return find(transport, reason)
-
-    return Discovery(find_later, **options)
-
-
-def test_nodes_are_found_at_the_start_and_lost_ones_given_up(make, kind):
-    found = [Endpoint("http", "b", 80), Endpoint("http", "c", 80)]
-    discovery = discovery_for(kind, lambda transport, reason: found, on_start=True)
-    transport = make(["http://a", "http://b"], answers=[200], discovery=discovery)
-    transport.request("GET", "/x")
-    assert sorted(node.endpoint.host for node in transport.nodes.nodes) == ["b", "c"]
-    assert [endpoint.host for endpoint in transport.backend.forgotten] == ["a"]
-
-
-def test_nobody_there_at_the_start_is_an_error(kind):
-    def fail(transport, reason):
-        raise ConnectError("nobody")
-
-    discovery = discovery_for(kind, fail, on_start=True)
-    if kind == "threads":
-        with pytest.raises(DiscoveryError, match="nobody"):
-            Transport("http://a", backend=RecordingBackend(), discovery=discovery)
-    else:
-        transport = AsyncAsSync("http://a", backend=AsyncRecordingBackend(), discovery=discovery)
-        with pytest.raises(DiscoveryError, match="nobody"):
-            transport.request("GET", "/x")
-        transport.close()
-
-
-def test_a_failed_question_never_masks_the_answer_of_the_request(make, kind, caplog):
-    asked = []
-
-    def fail(transport, reason):
-        asked.append(reason)
-        raise ConnectError("nobody")
-
-    discovery = discovery_for(kind, fail, on_failure=True, min_delay_s=0)
-    answers = [ConnectError("refused"), (200, b"ok")]
-    transport = make(["http://a", "http://b"], answers=answers, discovery=discovery, retry=AT_ONCE)
-    assert transport.request("GET", "/x").content == b"ok"
-    assert asked == ["failure"]
-    assert "nobody" in caplog.text
-
-
-def test_nodes_are_asked_for_every_so_often(make, kind):
-    asked = []
-
-    def find(transport, reason):
-        asked.append(reason)
-        return [Endpoint("http", "a", 80)]
-
-    transport = make("http://a", answers=[200], discovery=discovery_for(kind, find, interval_s=0.0))
-    for _ in range(3):
-        transport.request("GET", "/x")
-    assert asked == ["interval"] * 3
-
-
-def test_the_question_itself_asks_no_question(make, kind):
-    if kind == "asyncio":
-
-        async def find(transport, reason):
-            await transport.request("GET", "/nodes")
-            return [Endpoint("http", "a", 80)]
-    else:
-
-        def find(transport, reason):
-            transport.request("GET", "/nodes")
-            return [Endpoint("http", "a", 80)]
-
-    transport = make("http://a", answers=[200], discovery=Discovery(find, interval_s=0.0))
-    transport.request("GET", "/x")
-    assert [request.target for request in sent(transport)] == ["/nodes", "/x"]
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: Discovery("nothing", on_start=True),
-        lambda: Discovery(print),
-        lambda: Discovery(print, interval_s=-1),
-        lambda: Discovery(print, on_failure=True, min_delay_s=-1),
-    ],
-)
-def test_a_discovery_that_cannot_work_is_refused(build):
-    with pytest.raises(ConfigurationError):
-        build()
-
-
-# --- fork
-
-
-def fork_and_ask(transport, target, results):
-    results.put((os.getpid(), json.loads(transport.request("GET", target).content)))
+# -- processes
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_opens_a_connection_of_its_own():
-    listener = socket.create_server(("127.0.0.1", 0))
-    served = []
-
-    def serve(connection):
-        with connection:
-            data = b""
-            while True:
-                more = connection.recv(65536)
-                if not more:
-                    return
-                data += more
-                while b"\r\n\r\n" in data:
-                    _, _, data = data.partition(b"\r\n\r\n")
-                    body = json.dumps(connection.getpeername()[1]).encode()
-                    connection.sendall(
-                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-                    )
-
-    def accept():
-        for _ in range(2):
-            connection, _ = listener.accept()
-            served.append(threading.Thread(target=serve, args=(connection,)))
-            served[-1].start()
-
-    acceptor = threading.Thread(target=accept)
-    acceptor.start()
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    with Transport(f"http://127.0.0.1:{listener.getsockname()[1]}") as transport:
-        before = json.loads(transport.request("GET", "/parent").content)
-        child = context.Process(target=fork_and_ask, args=(transport, "/child", results))
-        child.start()
-        _, port_of_child = results.get(timeout=20)
-        after = json.loads(transport.request("GET", "/parent").content)
-        child.join(20)
-    results.close()
-    results.join_thread()
-    acceptor.join()
-    for thread in served:
-        thread.join()
-    listener.close()
-    assert before == after != port_of_child
+@pytest.mark.parametrize("backend", ["native", "urllib3", "httpx"])
+def test_fault_14_a_forked_child_has_connections_of_its_own(backend):
+    with FaultServer(HELLO) as server, Transport(server.url, backend=backend) as transport:
+        transport.request("GET", "/parent")
+        child = os.fork()
+        if not child:
+            status = 1
+            with contextlib.suppress(BaseException):
+                status = 0 if transport.request("GET", "/child").content == b"hello" else 2
+            os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert transport.request("GET", "/parent").reused is True
+        by_target = {request.target: request.connection for request in server.requests}
+        assert by_target == {"/parent": 0, "/child": 1}
 
 
-def test_errors_are_timeouts_and_os_errors_too():
-    assert issubclass(TimedOut, TimeoutError)
-    assert issubclass(ConnectError, OSError)
+# -- asyncio
+
+
+async def run_and_cancel_after(steps, make):
+    """Start a call, let the loop turn ``steps`` times, cancel; return whether it had ended."""
+    task = asyncio.ensure_future(make())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+        if task.done():
+            break
+    ended = task.done()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, errors.TransportError):
+        await task
+    return ended
+
+
+@pytest.mark.parametrize("kind", ["short", "stream", "upload", "busy"])
+async def test_cancellation_at_every_step_takes_nothing_from_the_pool(kind):
+    async def body():
+        for _ in range(3):
+            await asyncio.sleep(0)
+            yield b"x" * 10
+
+    with FaultServer(Answer(body=b"x" * 200_000)) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=1)
+        async with AsyncTransport(endpoint, retry=0) as transport:
+
+            async def call():
+                if kind == "upload":
+                    return await transport.request("PUT", "/x", body=body())
+                if kind == "busy":
+                    return await asyncio.gather(*(transport.request("GET", "/x") for _ in range(3)))
+                async with await transport.request(
+                    "GET", "/x", stream=kind == "stream"
+                ) as response:
+                    return [piece async for piece in response.aiter_bytes()]
+
+            for steps in range(200):
+                ended = await run_and_cancel_after(steps, call)
+                await asyncio.sleep(0)
+                for pool in transport.backend._pools.values():
+                    assert pool.open_count == pool.idle_count <= 1
+                if ended:
+                    break
+            assert (await transport.request("GET", "/x")).status == 200
+
+
+def test_asynchronous_transport_may_be_used_in_a_second_loop():
+    with FaultServer(HELLO) as server:
+        transport = AsyncTransport(server.url)
+
+        async def call():
+            return (await transport.request("GET", "/x")).content
+
+        async def call_and_close():
+            content = await call()
+            await transport.aclose()
+            return content
+
+        async def call_in_a_thread():
+            await call()
+            with pytest.raises(errors.ConfigurationError, match="another running event loop"):
+                await asyncio.to_thread(asyncio.run, call())
+            for pool in transport.backend._pools.values():
+                pool.close_now()
+
+        asyncio.run(call_in_a_thread())
+        assert asyncio.run(call_and_close()) == b"hello"
+
+
+# -- figures without noise
+
+
+def test_native_request_takes_at_most_90_calls():
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    with FaultServer(HELLO) as server, Transport(server.url) as transport:
+        for _ in range(3):
+            transport.request("GET", "/x")
+        sys.setprofile(note)
+        transport.request("GET", "/x")
+        sys.setprofile(None)
+    assert count <= 90
+
+
+@pytest.mark.parametrize("idle", [0, 40])
+def test_pain_7_a_request_costs_the_same_with_many_idle_connections(idle):
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    with (
+        FaultServer(Answer(body=b"x" * 300_000)) as server,
+        Transport(Endpoint.from_url(server.url, max_connections=64)) as transport,
+    ):
+        streams = [transport.request("GET", "/x", stream=True) for _ in range(idle)]
+        for response in streams:
+            assert len(response.content) == 300_000
+        server.then(HELLO)
+        transport.request("GET", "/x")
+        sys.setprofile(note)
+        transport.request("GET", "/x")
+        sys.setprofile(None)
+    assert count <= 90
+
+
+# -- hooks, credentials
+
+
+def test_pool_events_tell_the_life_of_a_connection():
+    events = []
+    hooks = Hooks(on_pool=lambda endpoint, event: events.append(event))
+    with FaultServer(HELLO) as server, Transport(server.url, hooks=hooks) as transport:
+        transport.request("GET", "/x")
+        transport.request("GET", "/x")
+    assert events == [
+        PoolEvent.OPENED,
+        PoolEvent.RETURNED,
+        PoolEvent.REUSED,
+        PoolEvent.RETURNED,
+        PoolEvent.EXPIRED,
+    ]
+
+
+def test_credentials_are_asked_for_each_attempt():
+    backend = RecordingBackend([503, 200, 200])
+    tokens = iter("ab")
+    with Transport(
+        "http://h:1/p",
+        backend=backend,
+        retry=QUICK,
+        auth=lambda method, target, body: {"authorization": f"{method} {target} {next(tokens)}"},
+    ) as transport:
+        transport.request("GET", "/x")
+        transport.request("GET", "/x", headers={"Authorization": "mine"})
+    sent = [request.headers for _, request in backend.requests]
+    assert [dict(one) for one in sent] == [
+        {"authorization": "GET /p/x a"},
+        {"authorization": "GET /p/x b"},
+        {"Authorization": "mine"},
+    ]
+
+
+def test_pain_12_a_proxy_is_refused_where_it_would_be_ignored():
+    endpoint = Endpoint("http", "h", 1, proxy="http://127.0.0.1:1")
+    with (
+        Transport(endpoint) as transport,
+        pytest.raises(errors.ConfigurationError, match="urllib3"),
+    ):
+        transport.request("GET", "/x")
+
+
+def test_pain_12_the_urllib3_backend_goes_through_a_proxy():
+    with FaultServer(HELLO) as proxy:
+        endpoint = Endpoint("http", "service.invalid", 1234, "/p", proxy=proxy.url)
+        with Transport(endpoint, backend="urllib3") as transport:
+            assert transport.request("GET", "/x").content == b"hello"
+        assert proxy.requests[0].target == "http://service.invalid:1234/p/x"
+        assert proxy.requests[0].header("host") == "service.invalid:1234"
+
+
+def test_pain_8_the_limit_of_connections_is_a_limit_and_its_error_names_it():
+    with FaultServer(Answer(body=b"x" * 300_000)) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=2)
+        with Transport(endpoint, retry=0) as transport:
+            held = [transport.request("GET", "/x", stream=True) for _ in range(2)]
+            with pytest.raises(errors.PoolTimeout, match=r"all 2 connections .* max_connections"):
+                transport.request("GET", "/x", timeout=Timeout(pool=0.1))
+            for response in held:
+                response.close()
+            assert transport.request("GET", "/x").status == 200
+
+
+@pytest.mark.parametrize("option", [{"max_idle_s": 0.01}, {"max_age_s": 0.01}])
+def test_pain_9_an_old_connection_is_not_used_again(option):
+    with (
+        FaultServer(HELLO) as server,
+        Transport(Endpoint.from_url(server.url, **option)) as transport,
+    ):
+        transport.request("GET", "/x")
+        deadline = time.monotonic() + 0.02
+        while time.monotonic() < deadline:
+            pass
+        assert transport.request("GET", "/x").reused is False
+
+
+# -- batches
+
+
+def targets(count):
+    return [Request("GET", f"/{number}") for number in range(count)]
+
+
+class Echo:
+    """Answers with the target; misbehaves on some."""
+
+    def perform(self, peer):
+        request = peer.read_request()
+        if request is None:
+            return False
+        if request.target.endswith("7"):
+            return False
+        if request.target.endswith("3"):
+            peer.stopping.wait(0.02)
+        status = 404 if request.target.endswith("4") else 200
+        peer.sock.sendall(Answer(status, body=request.target.encode()).encode())
+        return True
+
+
+def summary(results):
+    return [
+        type(one).__name__ if isinstance(one, errors.TransportError) else (one.status, one.content)
+        for one in results
+    ]
+
+
+EXPECTED = [
+    "ConnectionReset"
+    if number % 10 == 7
+    else (404 if number % 10 == 4 else 200, f"/{number}".encode())
+    for number in range(40)
+]
+
+
+@pytest.mark.parametrize("backend", ["native", "urllib3"])
+@pytest.mark.parametrize("connections", [1, 3, 8])
+def test_batch_keeps_the_order_and_an_error_per_request(backend, connections):
+    with FaultServer(Echo()) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=5)
+        with Transport(endpoint, backend=backend, retry=None) as transport:
+            results = transport.batch(targets(40), connections=connections)
+    assert [
+        one if one != "StaleConnection" else "ConnectionReset" for one in summary(results)
+    ] == EXPECTED
+
+
+async def test_asynchronous_batch_keeps_the_order_and_an_error_per_request():
+    with FaultServer(Echo()) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=5)
+        async with AsyncTransport(endpoint, retry=None) as transport:
+            results = await transport.batch(targets(40))
+    assert [
+        one if one != "StaleConnection" else "ConnectionReset" for one in summary(results)
+    ] == EXPECTED
+
+
+def test_batch_retries_by_the_policy_and_takes_bodies_and_streams():
+    with (
+        FaultServer(Answer(503), Close(), HELLO) as server,
+        Transport(server.url, retry=QUICK) as transport,
+    ):
+        results = transport.batch(
+            [
+                Request("GET", "/1"),
+                Request("PUT", "/2", body=b"x"),
+                Request("PUT", "/3", body=iter([b"y"])),
+            ],
+            connections=2,
+        )
+    assert summary(results) == [(200, b"hello")] * 3
+    assert {(r.target, r.body) for r in server.requests} == {
+        ("/1", b""),
+        ("/2", b"x"),
+        ("/3", b"y"),
+    }
+
+
+def test_batch_stops_at_its_first_error_if_asked_to():
+    with FaultServer(Echo()) as server, Transport(server.url, retry=None) as transport:
+        results = transport.batch(targets(20), connections=1, stop_on_error=True)
+    names = [type(one).__name__ for one in results]
+    assert names[:7] == ["Response"] * 7
+    assert names[8:] == ["TransportClosed"] * 12
+
+
+def test_batch_is_not_held_up_by_one_slow_answer():
+    class SlowFirst:
+        def perform(self, peer):
+            request = peer.read_request()
+            if request is None:
+                return False
+            if request.target == "/0":
+                peer.stopping.wait(0.3)
+            order.append(request.target)
+            peer.sock.sendall(HELLO.encode())
+            return True
+
+    order = []
+    with FaultServer(SlowFirst()) as server, Transport(server.url) as transport:
+        assert summary(transport.batch(targets(30), connections=3)) == [(200, b"hello")] * 30
+    assert order.index("/0") == 29
+
+
+def test_batch_keeps_the_limits_of_its_requests():
+    with FaultServer(Silence()) as server, Transport(server.url, retry=None) as transport:
+
+        def call():
+            results = transport.batch(
+                [Request("GET", "/x", timeout=Timeout(total=0.3)) for _ in range(4)], connections=4
+            )
+            assert [type(one) for one in results] == [errors.TotalTimeout] * 4
+
+        in_time(0.3, call)
+        [result] = transport.batch([Request("GET", "/x", timeout=Timeout(read=0.1))])
+        assert isinstance(result, errors.ReadTimeout)
+
+
+def test_batch_of_bad_requests_sends_nothing():
+    with FaultServer(HELLO) as server, Transport(server.url) as transport:
+        results = transport.batch(
+            [Request("GET", "no slash"), Request("GET", "/x"), Request("G T", "/x")]
+        )
+        assert summary(results) == ["LocalProtocolError", (200, b"hello"), "LocalProtocolError"]
+        assert len(server.requests) == 1
+        with pytest.raises(errors.ConfigurationError):
+            transport.batch([], connections=0)

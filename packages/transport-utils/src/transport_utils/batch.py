@@ -190,14 +190,14 @@ class _Batch:
             for flight in [flight for flight in flights if _due(flight) <= now]:
                 flights.remove(flight)
                 # The exchange itself finds out which limit it was.
-                self._complete(flight, None)
+                self._complete(flight, None, expired=True)
 
-    def _complete(self, flight: _Flight, data: bytes | None) -> None:
+    def _complete(self, flight: _Flight, data: bytes | None, *, expired: bool = False) -> None:
         index, call, channel, begun = flight
         request = call.request
         try:
             head, content, reused = channel.end(
-                begun, request.method, request.timeout, call.deadline, data
+                begun, request.method, request.timeout, call.deadline, data, expired=expired
             )
             pause_s = call.answered(Response(head, content, channel.base_url, reused))
         except BaseException as error:

@@ -47,6 +47,7 @@ class ConnectionPool:
         self.base_url = endpoint.base_url
         self._max_idle_s = math.inf if endpoint.max_idle_s is None else endpoint.max_idle_s
         self._max_age_s = math.inf if endpoint.max_age_s is None else endpoint.max_age_s
+        self._fresh_s = min(_FRESH_S, self._max_idle_s)
         self._reset()
         self._closed = False
         _POOLS.add(self)
@@ -103,7 +104,7 @@ class ConnectionPool:
             except IndexError:
                 return None
             if (
-                now - connection.idle_since < _FRESH_S
+                now - connection.idle_since < self._fresh_s
                 and now - connection.opened_at < self._max_age_s
             ) or self._is_usable(connection, now):
                 if self._on_event is not None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import queue
 import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from transport_utils.deadline import Deadline
@@ -31,9 +32,21 @@ from transport_utils.errors import (
     TransportError,
 )
 
-__all__ = ["Connection", "TlsConnection", "dial", "keepalive_options", "open_socket"]
+__all__ = [
+    "Address",
+    "Connection",
+    "TlsConnection",
+    "dial",
+    "keepalive_options",
+    "look_up",
+    "numeric_addresses",
+    "open_socket",
+    "set_options",
+    "usable_addresses",
+]
 
-_Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
+Address: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
+"""A socket address of TCP over IPv4 or IPv6."""
 _STAGGER_S = 0.25
 _MINIMUM_S = 0.001
 
@@ -288,34 +301,63 @@ def _connect_unix(path: str, deadline: Deadline) -> socket.socket:
     return sock
 
 
-def _resolve(host: str, port: int, deadline: Deadline, where: str) -> list[tuple[int, _Address]]:
+def _resolve(host: str, port: int, deadline: Deadline, where: str) -> list[tuple[int, Address]]:
+    numeric = numeric_addresses(host, port)
+    if numeric is not None:
+        return numeric
+    results: queue.SimpleQueue[object] = queue.SimpleQueue()
+    look_up(host, port, results.put)
+    try:
+        found = results.get(timeout=_left(deadline))
+    except queue.Empty:
+        raise TimeoutError(f"look-up of {host} did not end in time") from None
+    return usable_addresses(found, host, where)
+
+
+def numeric_addresses(host: str, port: int) -> list[tuple[int, Address]] | None:
+    """Return the addresses of a host given as an address, without a look-up; ``None`` for a name."""
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    with contextlib.suppress(socket.gaierror):
+    try:
         return _addresses(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags))
-    # The system's resolver knows no time limit of ours: a thread of its own can be left behind.
-    result: list[object] = []
+    except socket.gaierror:
+        return None
 
-    def look_up() -> None:
+
+def look_up(host: str, port: int, done: Callable[[object], object]) -> None:
+    """Look a name up in a thread that can be left behind, since the system's resolver knows no time limit of ours.
+
+    Args:
+        host: Name.
+        port: TCP port.
+        done: Called in that thread with what was found or the error; see :func:`usable_addresses`.
+    """
+
+    def run() -> None:
         try:
-            result.append(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
+            found: object = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            result.append(error)
+            found = error
+        done(found)
 
-    thread = threading.Thread(target=look_up, name=f"look-up of {host}", daemon=True)
-    thread.start()
-    thread.join(_left(deadline))
-    if not result:
-        raise TimeoutError(f"look-up of {host} did not end in time")
-    if isinstance(result[0], BaseException):
+    threading.Thread(target=run, name=f"look-up of {host}", daemon=True).start()
+
+
+def usable_addresses(found: object, host: str, where: str) -> list[tuple[int, Address]]:
+    """Return the addresses that :func:`look_up` found, in the order to try them.
+
+    Raises:
+        DnsError: It found none.
+    """
+    if isinstance(found, BaseException):
         raise DnsError(
-            f"host {host!r} does not resolve: {result[0]}; check the name", node=where
-        ) from result[0]
-    return _addresses(result[0])  # type: ignore[arg-type]
+            f"host {host!r} does not resolve: {found}; check the name", node=where
+        ) from found
+    return _addresses(found)  # type: ignore[arg-type]
 
 
 def _addresses(
-    found: Iterable[tuple[int, int, int, str, _Address | tuple[int, bytes]]],
-) -> list[tuple[int, _Address]]:
+    found: Iterable[tuple[int, int, int, str, Address | tuple[int, bytes]]],
+) -> list[tuple[int, Address]]:
     """Return distinct addresses with the two families alternating, in the system's order of preference."""
     unique = list(dict.fromkeys((entry[0], entry[4]) for entry in found))
     first = [one for one in unique if one[0] == unique[0][0]]
@@ -327,13 +369,13 @@ def _addresses(
 
 
 def _connect_tcp(
-    addresses: list[tuple[int, _Address]],
+    addresses: list[tuple[int, Address]],
     deadline: Deadline,
     socket_options: Iterable[tuple[int, int, int | bytes]],
 ) -> socket.socket:
     """Race the addresses: a new attempt begins when the last one failed or has taken 250 ms (RFC 8305)."""
     waiting = list(reversed(addresses))
-    pending: dict[int, tuple[socket.socket, _Address]] = {}
+    pending: dict[int, tuple[socket.socket, Address]] = {}
     failures: list[str] = []
     poll = select.poll()
     try:
@@ -342,7 +384,7 @@ def _connect_tcp(
                 family, address = waiting.pop()
                 sock = socket.socket(family, socket.SOCK_STREAM)
                 pending[sock.fileno()] = (sock, address)
-                _set_options(sock, socket_options)
+                set_options(sock, socket_options)
                 sock.setblocking(False)
                 code = sock.connect_ex(address)
                 if code not in (0, errno.EINPROGRESS):
@@ -370,7 +412,8 @@ def _connect_tcp(
             sock.close()
 
 
-def _set_options(sock: socket.socket, options: Iterable[tuple[int, int, int | bytes]]) -> None:
+def set_options(sock: socket.socket, options: Iterable[tuple[int, int, int | bytes]]) -> None:
+    """Set ``TCP_NODELAY`` and an endpoint's own options."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for level, option, value in options:
         sock.setsockopt(level, option, value)

@@ -13,22 +13,14 @@ import collections
 import contextlib
 import math
 import os
-import ssl
 import time
 from collections.abc import Callable
 
 from transport_utils.aio.connection import AsyncConnection
+from transport_utils.aio.dialing import dial
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import (
-    ConnectError,
-    ConnectTimeout,
-    DnsError,
-    PoolTimeout,
-    TotalTimeout,
-    TransportClosed,
-    TransportError,
-)
+from transport_utils.errors import ConnectTimeout, PoolTimeout, TotalTimeout, TransportClosed
 from transport_utils.hooks import PoolEvent
 
 __all__ = ["AsyncConnectionPool"]
@@ -157,39 +149,17 @@ class AsyncConnectionPool:
             self._idle.append(connection)
 
     async def _dial(self, timeout: Timeout, deadline: Deadline) -> AsyncConnection:
-        where = self.base_url
-        started = time.monotonic()
-        limit_s = deadline.bound(timeout.connect, started)
+        until = Deadline.after(timeout.connect, time.monotonic())
+        if deadline.at < until.at:
+            until = deadline
         try:
-            connection = await asyncio.wait_for(self._open_transport(), limit_s)
+            connection = await dial(self.endpoint, until)
         except BaseException as cause:
             self._pass_on(None)
-            now = time.monotonic()
-            if isinstance(cause, (TimeoutError, asyncio.TimeoutError)) and not isinstance(
-                cause, ConnectTimeout
-            ):
-                if deadline.expired(now):
-                    raise TotalTimeout(
-                        f"no time left while connecting to {where}", node=where
-                    ) from cause
-                raise ConnectTimeout(
-                    f"connection to {where} did not open in {now - started:.1f} s", node=where
+            if isinstance(cause, ConnectTimeout) and deadline.expired(time.monotonic()):
+                raise TotalTimeout(
+                    f"no time left while connecting to {self.base_url}", node=self.base_url
                 ) from cause
-            if isinstance(cause, TransportError):
-                raise
-            if isinstance(cause, ssl.SSLError):
-                from transport_utils.tls import tls_error
-
-                raise tls_error(cause, where) from cause
-            if isinstance(cause, OSError) and not isinstance(cause, ConnectError):
-                import socket
-
-                if isinstance(cause, socket.gaierror):
-                    raise DnsError(
-                        f"host {self.endpoint.host!r} does not resolve: {cause}; check the name",
-                        node=where,
-                    ) from cause
-                raise ConnectError(f"cannot connect to {where}: {cause}", node=where) from cause
             raise
         if self.closed:
             connection.abort()
@@ -198,43 +168,6 @@ class AsyncConnectionPool:
         self._open.add(connection)
         if self._on_event is not None:
             self._on_event(self.endpoint, PoolEvent.OPENED)
-        return connection
-
-    async def _open_transport(self) -> AsyncConnection:
-        import socket
-
-        endpoint = self.endpoint
-        context = None
-        if endpoint.scheme == "https":
-            from transport_utils.tls import context_for
-
-            context = context_for(endpoint)
-        make = AsyncConnection
-        if endpoint.uds is not None:
-            transport, connection = await self.loop.create_unix_connection(
-                lambda: make(self.loop), endpoint.uds, ssl=context, server_hostname=_name(endpoint)
-            )
-        else:
-            transport, connection = await self.loop.create_connection(
-                lambda: make(self.loop),
-                endpoint.host,
-                endpoint.port,
-                ssl=context,
-                server_hostname=_name(endpoint),
-                happy_eyeballs_delay=0.25,
-            )
-            sock = transport.get_extra_info("socket")
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for level, option, value in endpoint.socket_options:
-                sock.setsockopt(level, option, value)
-        if context is not None:
-            from transport_utils.tls import check_pins
-
-            try:
-                check_pins(transport.get_extra_info("ssl_object"), endpoint)
-            except BaseException:
-                transport.abort()
-                raise
         return connection
 
     def release(self, connection: AsyncConnection) -> None:
@@ -314,14 +247,6 @@ class AsyncConnectionPool:
         return TransportClosed(
             f"the connections to {self.base_url} have been closed", node=self.base_url
         )
-
-
-def _name(endpoint: Endpoint) -> str | None:
-    if endpoint.scheme != "https":
-        return None
-    from transport_utils.tls import server_name
-
-    return server_name(endpoint)
 
 
 def _expire(waiter: asyncio.Future[AsyncConnection | None]) -> None:

@@ -229,13 +229,16 @@ class Channel:
         timeout: Timeout,
         deadline: Deadline,
         data: bytes | None = None,
+        *,
+        expired: bool = False,
     ) -> tuple[Head, bytes, bool]:
         """Wait for the response to a request that was begun; the second half of :meth:`exchange`.
 
-        ``data`` is what was received of it already, if anything.
+        ``data`` is what was received of it already, if anything; ``expired`` says that nothing came until a limit was
+        reached.
         """
         connection, payload, sent, now = begun
-        ticked = sent < len(payload)
+        ticked = expired or sent < len(payload)
         try:
             if data is None and not ticked:
                 data = connection.recv(RECEIVE_BYTES)
