@@ -474,7 +474,8 @@ def test_asynchronous_transport_may_be_used_in_a_second_loop():
 # -- figures without noise
 
 
-def test_native_request_takes_at_most_90_calls():
+def test_native_request_takes_at_most_90_calls(monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     count = 0
 
     def note(frame, event, argument):
@@ -491,7 +492,8 @@ def test_native_request_takes_at_most_90_calls():
 
 
 @pytest.mark.parametrize("idle", [0, 40])
-def test_pain_7_a_request_costs_the_same_with_many_idle_connections(idle):
+def test_pain_7_a_request_costs_the_same_with_many_idle_connections(idle, monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     count = 0
 
     def note(frame, event, argument):
