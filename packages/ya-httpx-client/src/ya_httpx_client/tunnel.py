@@ -19,7 +19,10 @@ from transport_utils.errors import ConnectError, ConnectTimeout, ReadTimeout, Wr
 
 __all__ = ["Tunnel", "TunnelPool"]
 
-FRAME_BYTES = 64 * 1024
+FRAME_BYTES = 32 * 1024
+ONE_FRAME_BYTES = 64 * 1024
+PAUSE_PER_ROUND_TRIP = 2.0
+LEAST_PAUSE_S = 0.002
 KEEPER_S = 4.0
 CLOSE_S = 1.0
 MAX_IDLE_S = 55.0
@@ -33,10 +36,20 @@ class Tunnel:
         returned_at: When it became idle, loop seconds.
     """
 
-    __slots__ = ("_loop", "_pending", "_websocket", "requests", "returned_at")
+    __slots__ = (
+        "_loop",
+        "_next_send_at",
+        "_pause_s",
+        "_pending",
+        "_websocket",
+        "requests",
+        "returned_at",
+    )
 
-    def __init__(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, round_trip_s: float) -> None:
         self._websocket = websocket
+        self._pause_s = max(LEAST_PAUSE_S, PAUSE_PER_ROUND_TRIP * round_trip_s)
+        self._next_send_at = 0.0
         self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Task[aiohttp.WSMessage] | None = None
         self.requests = 0
@@ -56,11 +69,15 @@ class Tunnel:
     async def send(self, data: bytes, timeout_s: float | None) -> None:
         """Send bytes; returns when they are on their way, not when they arrived.
 
+        The daemon (0.17.6) passes on messages that come in quick succession in any order. So there is only ever one:
+        what fits a message goes as one, and each further message waits until the one before has reached the
+        provider, going by how long it took to connect.
+
         Raises:
             WriteTimeout: The daemon took nothing for ``timeout_s`` seconds.
             OSError: The connection is gone.
         """
-        if len(data) <= FRAME_BYTES:
+        if len(data) <= ONE_FRAME_BYTES:
             await self._send_frame(data, timeout_s)
             return
         view = memoryview(data)
@@ -70,6 +87,8 @@ class Tunnel:
     async def _send_frame(self, data: bytes, timeout_s: float | None) -> None:
         if self._websocket.closed:
             raise ConnectionResetError("the websocket is closed")
+        if (wait_s := self._next_send_at - self._loop.time()) > 0:
+            await asyncio.sleep(wait_s)
         try:
             if timeout_s is None:
                 await self._websocket.send_bytes(data)
@@ -80,6 +99,7 @@ class Tunnel:
                 await asyncio.wait_for(self._websocket.send_bytes(data), timeout_s)
         except asyncio.TimeoutError as cause:
             raise WriteTimeout(f"the provider took no data for {timeout_s} s") from cause
+        self._next_send_at = self._loop.time() + self._pause_s
 
     async def receive(self, timeout_s: float | None) -> bytes:
         """Return the next bytes; empty at the end of the connection.
@@ -94,6 +114,7 @@ class Tunnel:
                 if not pending.done():
                     raise ReadTimeout(f"no data from the provider for {timeout_s} s")
             self._pending = None
+            self._next_send_at = 0.0  # an answer: what was sent has arrived
             if pending.cancelled() or pending.exception() is not None:
                 return b""
             message = pending.result()
@@ -167,6 +188,7 @@ class TunnelPool:
     async def _open(self, timeout_s: float | None) -> Tunnel:
         if self._given_up():
             raise ConnectError("the provider was given up")
+        started = asyncio.get_running_loop().time()
         try:
             websocket = await asyncio.wait_for(
                 self._http.ws_connect(
@@ -186,7 +208,7 @@ class TunnelPool:
             ) from cause
         except (aiohttp.ClientError, OSError) as cause:
             raise ConnectError(f"the daemon cannot be reached: {cause}") from cause
-        tunnel = Tunnel(websocket)
+        tunnel = Tunnel(websocket, asyncio.get_running_loop().time() - started)
         if self._given_up():
             await tunnel.close()
             raise ConnectError("the provider was given up")

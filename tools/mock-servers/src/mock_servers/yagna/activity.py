@@ -99,11 +99,13 @@ class Activities:
         """Return an activity of one of ``party``'s agreements.
 
         Raises:
-            ApiError: 404 unknown; 403 of somebody else.
+            ApiError: 500 unknown, as the daemon has it; 403 of somebody else.
         """
         found = self.all.get(identifier)
         if found is None:
-            raise ApiError(404, f"Activity not found: {identifier}")
+            raise ApiError(
+                500, f"DAO error: Not found: agreement id for activity: {identifier}"
+            )
         if party not in (found.agreement.requestor, found.agreement.provider):
             raise ApiError(403, "Forbidden")
         return found

@@ -74,7 +74,7 @@ class Application:
             Route(path, self._endpoint(handler), methods=[method], name=handler.__name__)
             for method, path, handler in API
         ]
-        self._router = Router([*routes, *control_routes(self)])
+        self._router = Router([*routes, *control_routes(self)], default=Response(status_code=404))
 
     async def restart(self, down_s: float = 0.0) -> None:
         """Lose all state, as a daemon whose data folder was wiped; unreachable for ``down_s`` seconds."""
@@ -138,8 +138,8 @@ class Application:
             try:
                 return await handler(self.daemon, request.scope["mock_identity"], request)
             except ApiError as error:
-                if error.message is None:
-                    return Response(status_code=error.status)
+                if error.plain:
+                    return PlainTextResponse(error.message, error.status)
                 return JSONResponse({"message": error.message}, status_code=error.status)
 
         return endpoint

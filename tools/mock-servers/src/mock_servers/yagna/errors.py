@@ -10,10 +10,12 @@ class ApiError(Exception):
 
     Attributes:
         status: HTTP status.
-        message: Text of ``{"message": ...}``; ``None`` answers with an empty body.
+        message: Text of ``{"message": ...}``; ``None`` is null there, and no body at all for a websocket.
+        plain: Whether the message is the whole body, as the daemon does for requests it cannot decode.
     """
 
-    def __init__(self, status: int, message: str | None) -> None:
+    def __init__(self, status: int, message: str | None, *, plain: bool = False) -> None:
         super().__init__(status, message)
         self.status = status
         self.message = message
+        self.plain = plain

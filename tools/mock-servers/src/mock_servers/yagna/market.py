@@ -118,13 +118,8 @@ class Market:
     def subscribe(self, kind: str, owner: str, properties: dict[str, Any], constraints: str) -> str:
         """Put an offer or a demand on the market, match it, and return its id.
 
-        Raises:
-            ApiError: 400, the constraints do not parse.
+        Constraints that do not parse are accepted, as by the daemon, and match nothing.
         """
-        try:
-            matches(constraints, {})
-        except ConstraintError as error:
-            raise ApiError(400, str(error)) from error
         identifier = f"{uuid.uuid4().hex}-{_hex_id()}"
         mine = Subscription(identifier, kind, owner, properties, constraints, now())
         self.subscriptions[identifier] = mine
@@ -136,9 +131,13 @@ class Market:
     def _match(self, demand: Subscription, offer: Subscription) -> None:
         if demand.owner == offer.owner or self._expired(demand) or self._expired(offer):
             return
-        if matches(demand.constraints, offer.properties) and matches(
-            offer.constraints, demand.properties
-        ):
+        try:
+            suited = matches(demand.constraints, offer.properties) and matches(
+                offer.constraints, demand.properties
+            )
+        except ConstraintError:
+            return
+        if suited:
             proposal = Proposal(
                 f"R-{_hex_id()}",
                 offer.owner,
@@ -403,9 +402,11 @@ class Market:
         """End an approved agreement, from either side.
 
         Raises:
-            ApiError: 404; 410 when it is not approved.
+            ApiError: 404; 409 when it was not signed yet, 410 when it has ended.
         """
         agreement = self.agreement(identifier, party)
+        if agreement.state in ("Proposal", "Pending"):
+            raise ApiError(409, f"Agreement [{identifier}] is in state {agreement.state}")
         if agreement.state != "Approved":
             raise ApiError(410, f"Agreement [{identifier}] is in state {agreement.state}")
         self.close(agreement, "Terminated", reason)

@@ -27,7 +27,6 @@ class Network:
     gateway: str
     addresses: list[str] = dataclasses.field(default_factory=list)
     nodes: dict[str, str] = dataclasses.field(default_factory=dict)
-    connections: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def view(self) -> dict[str, Any]:
         """Return the network as the API shows it."""

@@ -63,10 +63,6 @@ async def net_remove_node(daemon: Daemon, who: Identity, request: Request) -> Re
     return JSONResponse(None)
 
 
-async def net_connections(daemon: Daemon, who: Identity, request: Request) -> Response:
-    return JSONResponse(daemon.networks.get(request.path_params["id"], who.node_id).connections)
-
-
 def net_routes(base: str) -> RouteTable:
     """Return the routes of the net API below one prefix."""
     return [
@@ -79,7 +75,6 @@ def net_routes(base: str) -> RouteTable:
         ("POST", f"{base}/net/{{id}}/nodes", net_add_node),
         ("GET", f"{base}/net/{{id}}/nodes", net_nodes),
         ("DELETE", f"{base}/net/{{id}}/nodes/{{node}}", net_remove_node),
-        ("GET", f"{base}/net/{{id}}/tcp", net_connections),
     ]
 
 

@@ -148,7 +148,7 @@ class Payments:
         """
         found = self.allocations.get(identifier)
         if found is None or found.owner != owner:
-            raise ApiError(404, f"Allocation {identifier} not found")
+            raise ApiError(404, None)
         if found.released:
             raise ApiError(410, f"Allocation {identifier} has been released")
         return found

@@ -92,6 +92,8 @@ def document_routes(kind: str) -> RouteTable:
             agreement = daemon.market.agreement(str(body.get("agreementId")), who.node_id)
         else:
             agreement = daemon.activities.get(str(body.get("activityId")), who.node_id).agreement
+        if "golem.com.payment.chosen-platform" not in agreement.demand["properties"]:
+            raise ApiError(400, "Missing golem.com.payment.chosen-platform")
         document = daemon.payments.issue(kind, who.node_id, agreement.requestor, agreement.id, body)
         return created(document.view())
 

@@ -98,7 +98,7 @@ def seconds(request: Request, default: float = 5.0) -> float:
     try:
         return default if text is None else max(0.0, float(text))
     except ValueError as error:
-        raise ApiError(400, "Query deserialize error: invalid float literal") from error
+        raise ApiError(400, "Query deserialize error: invalid float literal", plain=True) from error
 
 
 def integer(request: Request, name: str, default: int | None) -> int | None:
@@ -111,7 +111,9 @@ def integer(request: Request, name: str, default: int | None) -> int | None:
     try:
         return default if text is None else int(text)
     except ValueError as error:
-        raise ApiError(400, "Query deserialize error: invalid digit found in string") from error
+        raise ApiError(
+            400, "Query deserialize error: invalid digit found in string", plain=True
+        ) from error
 
 
 def moment(request: Request, *, required: bool = False) -> datetime | None:
@@ -123,12 +125,14 @@ def moment(request: Request, *, required: bool = False) -> datetime | None:
     text = request.query_params.get("afterTimestamp")
     if text is None:
         if required:
-            raise ApiError(400, "Query deserialize error: missing field `afterTimestamp`")
+            raise ApiError(400, "Query deserialize error: missing field `afterTimestamp`", plain=True)
         return None
     try:
         value = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise ApiError(400, "Query deserialize error: input contains invalid characters") from error
+        raise ApiError(
+            400, "Query deserialize error: input contains invalid characters", plain=True
+        ) from error
     if value.tzinfo is None:
-        raise ApiError(400, "Query deserialize error: premature end of input")
+        raise ApiError(400, "Query deserialize error: premature end of input", plain=True)
     return value

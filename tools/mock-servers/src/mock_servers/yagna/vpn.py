@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
@@ -59,15 +59,7 @@ async def open_tunnel(daemon: Daemon, owner: str, network_id: str, ip: str, port
         raise ApiError(504, None) from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     reader, writer = await asyncio.open_connection(sock=connection, limit=CHUNK_BYTES)
-    record = {
-        "protocol": "tcp",
-        "localIp": network.addresses[0] if network.addresses else network.gateway,
-        "localPort": 0,
-        "remoteIp": ip,
-        "remotePort": port,
-    }
-    network.connections.append(record)
-    return Tunnel(daemon, unit, reader, writer, lambda: network.connections.remove(record))
+    return Tunnel(daemon, unit, reader, writer)
 
 
 class Tunnel:
@@ -79,12 +71,10 @@ class Tunnel:
         unit: Unit,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        forget: Any,
     ) -> None:
         self.daemon = daemon
         self.unit = unit
         self.reader, self.writer = reader, writer
-        self.forget = forget
         self.sent = 0
         self.received = 0
         self._armed: Trigger | None = None
@@ -109,7 +99,6 @@ class Tunnel:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.daemon.tunnels.discard(self)
-            self.forget()
             self.writer.close()
             with contextlib.suppress(OSError):
                 await self.writer.wait_closed()
