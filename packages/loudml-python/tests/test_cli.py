@@ -104,7 +104,10 @@ def test_points_from_standard_input(loudml, file, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(POINTS)))
     assert loudml("write-bucket", "metrics")[0] == 0
     monkeypatch.setattr(sys, "stdin", io.StringIO("{}"))
-    assert loudml("write-bucket", "metrics")[::2] == (1, "Error: expected a list of points, got dict\n")
+    assert loudml("write-bucket", "metrics")[::2] == (
+        1,
+        "Error: expected a list of points, got dict\n",
+    )
 
 
 def test_models_from_training_to_forecast(trained):
@@ -114,7 +117,10 @@ def test_models_from_training_to_forecast(trained):
     assert yaml.safe_load(trained("show-model", "-a", "cpu")[1])["state"]["trained"] is True
     assert yaml.safe_load(trained("list-models", "-a")[1])[0]["settings"]["name"] == "cpu"
     header, first = trained("list-model-versions", "cpu")[1].splitlines()
-    assert (header.split(), first.split()[:2]) == (["version", "active", "loss", "trained"], ["00", "*"])
+    assert (header.split(), first.split()[:2]) == (
+        ["version", "active", "loss", "trained"],
+        ["00", "*"],
+    )
     assert len(yaml.safe_load(trained("list-model-versions", "-a", "cpu")[1])) == 1
     assert trained("load-model-version", "cpu", "00") == (0, "", "")
     status, table, _ = trained("eval-model", "cpu", *RANGE, "-a")

@@ -128,5 +128,7 @@ def test_importing_loads_nothing_optional():
 
     optional = "asyncio click dateutil requests rich ssl urllib3 yaml"
     code = f"import sys, loudml; print(*set({optional!r}.split()) & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout == "\n"

@@ -99,9 +99,7 @@ def test_callables_sign_each_request(recording_server, connection):
         return {"authorization": f"Signed {len(seen)}"}
 
     server = recording_server()
-    with Loud(
-        server.host, connection_class=connection, http_auth=sign, url_prefix="/p"
-    ) as loud:
+    with Loud(server.host, connection_class=connection, http_auth=sign, url_prefix="/p") as loud:
         loud.models.get(fields="a")
         loud.models.create({"a": 1})
     assert seen == [("GET", "/p/models?fields=a", None), ("POST", "/p/models", b'{"a":1}')]

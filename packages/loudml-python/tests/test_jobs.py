@@ -48,7 +48,13 @@ def state(name, **more):
 
 def test_attributes_before_and_after_a_look(loud):
     job = loud.jobs.id("abcdefghij")
-    assert (job.name, job.state, job.error, job.total, job.step) == ("abcdefghij", None, None, None, 0)
+    assert (job.name, job.state, job.error, job.total, job.step) == (
+        "abcdefghij",
+        None,
+        None,
+        None,
+        0,
+    )
     assert repr(job) == "<JobClient abcdefghij not fetched>"
     progress = {"eval": 3.7, "max_evals": 10}
     loud.transport.answers = [

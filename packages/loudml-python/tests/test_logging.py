@@ -77,7 +77,9 @@ def sent_again(loudml_server, trace, paste, call, **variables):
     [
         lambda loud: loud.info(),
         lambda loud: loud.ping(),
-        lambda loud: loud.models.get("a b", fields=["x", "y"], include_fields=True, ignore=[400, 404]),
+        lambda loud: loud.models.get(
+            "a b", fields=["x", "y"], include_fields=True, ignore=[400, 404]
+        ),
         lambda loud: loud.models.create(SETTINGS, ignore=400),
         lambda loud: loud.models.train("m", _from="now-1d", ignore=404),
         lambda loud: loud.models.delete("m", ignore=404),

@@ -52,7 +52,9 @@ def test_json_is_compact_text_as_before():
 
 
 def test_values_that_only_the_standard_library_writes():
-    assert JSONSerializer().dumps([math.nan, 2**70, {1: 2}]) == '[NaN,1180591620717411303424,{"1":2}]'
+    assert (
+        JSONSerializer().dumps([math.nan, 2**70, {1: 2}]) == '[NaN,1180591620717411303424,{"1":2}]'
+    )
     assert math.isnan(JSONSerializer().loads("[NaN]")[0])
 
 

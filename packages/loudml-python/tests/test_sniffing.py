@@ -139,7 +139,12 @@ def test_sniffed_nodes_keep_credentials_tls_and_prefix(seed):
     seed.nodes = nodes_reply("node.example/10.0.0.1:1", "[::1]:2", "bad host:3", "none", None)
     with client(f"http://user:secret@{seed.host}/prefix", sniff_on_start=True) as loud:
         assert [options for _, options in loud.transport.connection_pool.connection_opts] == [
-            {"host": "node.example", "port": 1, "http_auth": "user:secret", "url_prefix": "/prefix"},
+            {
+                "host": "node.example",
+                "port": 1,
+                "http_auth": "user:secret",
+                "url_prefix": "/prefix",
+            },
             {"host": "::1", "port": 2, "http_auth": "user:secret", "url_prefix": "/prefix"},
         ]
     assert seed.requests[0][0].startswith(b"GET /prefix/_nodes/_all/http ")

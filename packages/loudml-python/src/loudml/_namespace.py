@@ -1,7 +1,8 @@
 """How a method call becomes a request: query parameters, path, and the base class of the groups of methods.
 
-Used by every group (``models``, ``jobs`` ...) of :class:`~loudml.Loud` and :class:`~loudml.AsyncLoud`, and by users who
-add a group of their own; its historic import path is :mod:`loudml.utils`. Source: loudml-python 1.6.3, ``utils``.
+Used by every group (``models``, ``jobs`` ...) of :class:`~loudml.client.Loud` and :class:`~loudml.aio.AsyncLoud`, and
+by users who add a group of their own; its historic import path is ``loudml.utils``. Source: loudml-python 1.6.3,
+``utils``.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ class NamespacedClient:
     """A group of methods of a client.
 
     Args:
-        client: The :class:`~loudml.Loud` or :class:`~loudml.AsyncLoud` it belongs to.
+        client: The :class:`~loudml.client.Loud` or :class:`~loudml.aio.AsyncLoud` it belongs to.
     """
 
     _names_end_paging = True

@@ -1,4 +1,4 @@
-"""The asynchronous client: the surface of :class:`~loudml.Loud`, every method awaitable.
+"""The asynchronous client: the surface of :class:`~loudml.client.Loud`, every method awaitable.
 
 Methods that only send a request are those of the sync classes, whose transport here answers with a coroutine; what
 waits, pages or catches is written out. Belongs to one event loop.
@@ -79,7 +79,7 @@ class AsyncHttpConnection(Options):
         ignore: Collection[int] = (),
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], str]:
-        """See :meth:`loudml.Connection.perform_request`."""
+        """See :meth:`loudml.connection.base.Connection.perform_request`."""
         target = f"{url}?{encode_query(params)}" if params else url
         limits = self._timeout_of(timeout)
         started = time.monotonic()
@@ -97,7 +97,7 @@ class AsyncHttpConnection(Options):
 
 
 class AsyncTransport(BaseTransport):
-    """The asynchronous :class:`~loudml.Transport`; same arguments.
+    """The asynchronous :class:`~loudml.transport.Transport`; same arguments.
 
     With ``sniff_on_start`` the list of nodes is asked for before the first request.
     """
@@ -145,7 +145,7 @@ class AsyncTransport(BaseTransport):
         self._opened: list[Any] = list(self.seed_connections)
 
     async def get_connection(self) -> Any:
-        """See :meth:`loudml.Transport.get_connection`."""
+        """See :meth:`loudml.transport.Transport.get_connection`."""
         if self._first_sniff_due:
             await self.sniff_hosts(initial=True)
         elif self.sniffer_timeout and self._sniff_is_due():
@@ -153,7 +153,7 @@ class AsyncTransport(BaseTransport):
         return self.connection_pool.get_connection()
 
     async def mark_dead(self, connection: Any) -> None:
-        """See :meth:`loudml.Transport.mark_dead`."""
+        """See :meth:`loudml.transport.Transport.mark_dead`."""
         self.connection_pool.mark_dead(connection)
         if self.sniff_on_connection_fail:
             await self._sniff_quietly()
@@ -166,7 +166,7 @@ class AsyncTransport(BaseTransport):
         params: dict[str, Any] | None = None,
         body: Any = None,
     ) -> Any:
-        """See :meth:`loudml.Transport.perform_request`."""
+        """See :meth:`loudml.transport.Transport.perform_request`."""
         timeout, ignore, idempotent = self._take_controls(params)
         if body is not None:
             method, params, body = self._encode(method, params, body)
@@ -207,7 +207,7 @@ class AsyncTransport(BaseTransport):
         return self._next_connection(call, connection, pause)
 
     async def sniff_hosts(self, initial: bool = False) -> None:
-        """See :meth:`loudml.Transport.sniff_hosts`."""
+        """See :meth:`loudml.transport.Transport.sniff_hosts`."""
         async with self._sniffing:
             previous = self.last_sniff
             self.last_sniff = _clock.now()
@@ -244,7 +244,10 @@ class AsyncTransport(BaseTransport):
                 )
 
     def set_connections(self, hosts: list[dict[str, Any]]) -> None:
-        """See :meth:`loudml.Transport.set_connections`; connections to former nodes are closed by :meth:`close`."""
+        """See :meth:`loudml.transport.BaseTransport.set_connections`.
+
+        Connections to former nodes are closed by :meth:`close`.
+        """
         super().set_connections(hosts)
         known = getattr(self, "_opened", [])
         known += [one for one in self.connection_pool.orig_connections if one not in known]
@@ -307,21 +310,21 @@ class AsyncModelVersionsClient(_AsyncNamespacedClient, models.ModelVersionsClien
 
 
 class AsyncModelsClient(_AsyncNamespacedClient, models.ModelsClient):
-    """The asynchronous :class:`~loudml.ModelsClient`."""
+    """The asynchronous :class:`~loudml.models.ModelsClient`."""
 
     _versions_class = AsyncModelVersionsClient
 
 
 class AsyncScheduledJobsClient(_AsyncNamespacedClient, scheduled_jobs.ScheduledJobsClient):
-    """The asynchronous :class:`~loudml.ScheduledJobsClient`."""
+    """The asynchronous :class:`~loudml.scheduled_jobs.ScheduledJobsClient`."""
 
 
 class AsyncTemplatesClient(_AsyncNamespacedClient, templates.TemplatesClient):
-    """The asynchronous :class:`~loudml.TemplatesClient`."""
+    """The asynchronous :class:`~loudml.templates.TemplatesClient`."""
 
 
 class AsyncBucketsClient(_AsyncNamespacedClient, buckets.BucketsClient):
-    """The asynchronous :class:`~loudml.BucketsClient`; ``write`` gives an asynchronous iterator."""
+    """The asynchronous :class:`~loudml.buckets.BucketsClient`; ``write`` gives an asynchronous iterator."""
 
     async def _write(
         self, path: str, batches: Iterator[Sequence[dict[str, Any]]], params: dict[str, Any]
@@ -387,21 +390,21 @@ class AsyncJobClient(_AsyncNamespacedClient, jobs.JobClient):
 
 
 class AsyncJobsClient(_AsyncNamespacedClient, jobs.JobsClient):
-    """The asynchronous :class:`~loudml.JobsClient`."""
+    """The asynchronous :class:`~loudml.jobs.JobsClient`."""
 
     _job_class = AsyncJobClient
 
 
 class AsyncLoud:
-    """An asynchronous client of a Loud ML server or cluster; see :class:`~loudml.Loud`.
+    """An asynchronous client of a Loud ML server or cluster; see :class:`~loudml.client.Loud`.
 
     Belongs to one event loop; its tasks may share it. Use it with ``async with``, or await :meth:`close`. A cancelled
     call gives its connection up.
 
     Args:
-        hosts: As for :class:`~loudml.Loud`.
+        hosts: As for :class:`~loudml.client.Loud`.
         transport_class: :class:`AsyncTransport` or a subclass.
-        kwargs: As for :class:`~loudml.Loud`.
+        kwargs: As for :class:`~loudml.client.Loud`.
 
     Raises:
         ImproperlyConfigured: A host is impossible, an option is unknown, or options contradict each other.
@@ -430,22 +433,22 @@ class AsyncLoud:
         await self.close()
 
     async def close(self) -> None:
-        """See :meth:`loudml.Loud.close`."""
+        """See :meth:`loudml.client.Loud.close`."""
         await self.transport.close()
 
     @query_params()
     async def info(self, params: dict[str, Any] | None = None) -> Any:
-        """See :meth:`loudml.Loud.info`."""
+        """See :meth:`loudml.client.Loud.info`."""
         return await self.transport.perform_request("GET", "/", params=params)
 
     @query_params()
     async def version(self, params: dict[str, Any] | None = None) -> Any:
-        """See :meth:`loudml.Loud.version`."""
+        """See :meth:`loudml.client.Loud.version`."""
         return (await self.info(params=params)).get("version")
 
     @query_params()
     async def ping(self, params: dict[str, Any] | None = None) -> Any:
-        """See :meth:`loudml.Loud.ping`."""
+        """See :meth:`loudml.client.Loud.ping`."""
         try:
             return await self.transport.perform_request("HEAD", "/", params=params)
         except (AuthenticationException, AuthorizationException):
@@ -460,7 +463,7 @@ class AsyncLoud:
         verbose: bool = False,
         interval: float = 1,
     ) -> Any:
-        """See :meth:`loudml.Loud.write_points`."""
+        """See :meth:`loudml.client.Loud.write_points`."""
         if verbose:
             show_points(points)
         if not points:

@@ -34,16 +34,16 @@ class Loud:
     Args:
         hosts: Where the nodes are: ``"localhost:8077"``, ``"https://user:secret@name:443/prefix"``, a dict of options
             of one node, or a list of these; ``None`` for localhost:8077. Options of a node win over keywords.
-        transport_class: What sends the requests, :class:`~loudml.Transport` or a subclass.
+        transport_class: What sends the requests, :class:`~loudml.transport.Transport` or a subclass.
         kwargs: Options of the transport, of its connection pool class and of its connection class, see there.
 
     Attributes:
         transport: The transport.
-        jobs: :class:`~loudml.JobsClient`.
-        scheduled_jobs: :class:`~loudml.ScheduledJobsClient`.
-        models: :class:`~loudml.ModelsClient`.
-        templates: :class:`~loudml.TemplatesClient`.
-        buckets: :class:`~loudml.BucketsClient`.
+        jobs: :class:`~loudml.jobs.JobsClient`.
+        scheduled_jobs: :class:`~loudml.scheduled_jobs.ScheduledJobsClient`.
+        models: :class:`~loudml.models.ModelsClient`.
+        templates: :class:`~loudml.templates.TemplatesClient`.
+        buckets: :class:`~loudml.buckets.BucketsClient`.
 
     Raises:
         ImproperlyConfigured: A host is impossible, an option is unknown, or options contradict each other.
@@ -73,7 +73,10 @@ class Loud:
         self.close()
 
     def close(self) -> None:
-        """Close all connections; safe to call again. Later calls raise :class:`~loudml.ConnectionError` at once."""
+        """Close all connections; safe to call again.
+
+        Later calls raise :class:`~loudml.errors.ConnectionError` at once.
+        """
         self.transport.close()
 
     @query_params()
@@ -118,7 +121,7 @@ class Loud:
 
         Args:
             bucket_name: The bucket.
-            points: As for :meth:`~loudml.BucketsClient.write`; none does nothing.
+            points: As for :meth:`~loudml.buckets.BucketsClient.write`; none does nothing.
             verbose: Print the points as a table first.
             interval: Seconds between looks at the write job.
 
@@ -137,7 +140,7 @@ class Loud:
     ) -> None:
         """Write as :meth:`write_points` does, leaving the event loop free between looks.
 
-        Each request itself blocks the loop; :class:`~loudml.AsyncLoud` does not.
+        Each request itself blocks the loop; :class:`~loudml.aio.AsyncLoud` does not.
         """
         for job in self._start_writing(bucket_name, points, verbose):
             await job.async_wait(interval, check=True)

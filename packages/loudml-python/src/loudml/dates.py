@@ -1,6 +1,6 @@
 """Dates, durations, addresses and constraints as people write them on the command line.
 
-Used by the command line tools and by users' scripts, historically through :mod:`loudml.misc`.
+Used by the command line tools and by users' scripts, historically through ``loudml.misc``.
 Source: loudml-python 1.6.3, ``misc``.
 """
 

@@ -1,8 +1,8 @@
 """Models: settings, training, evaluation, forecasts, versions.
 
-A group of methods of :class:`~loudml.Loud`; :class:`~loudml.AsyncLoud` has the same, awaitable. Every method also takes
-``params``, ``pretty``, ``error_trace``, ``ignore``, ``request_timeout`` and ``idempotent``, see :doc:`/calls`, and
-raises :class:`~loudml.TransportError` or a subclass. Source: loudml-python 1.6.3, ``models``.
+A group of methods of :class:`~loudml.client.Loud`; :class:`~loudml.aio.AsyncLoud` has the same, awaitable. Every
+method also takes ``params``, ``pretty``, ``error_trace``, ``ignore``, ``request_timeout`` and ``idempotent``, see
+:doc:`/calls`, and raises :class:`~loudml.errors.TransportError` or a subclass. Source: loudml-python 1.6.3, ``models``.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ async def load_nab(
     The points have the field ``value`` and the tag ``file``, the name of the series.
 
     Args:
-        loud: A :class:`~loudml.Loud`.
+        loud: A :class:`~loudml.client.Loud`.
         bucket_name: The bucket.
         batch_size: Points per request.
         from_date: Of the first point of each series, see :func:`loudml.dates.make_ts`.

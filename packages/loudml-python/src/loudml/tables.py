@@ -1,7 +1,7 @@
 """What the server returns, as tables of text: points, predictions, versions and jobs.
 
 Each function yields lines, header first, cells left-justified in columns two wider than the longest cell. Used by the
-command line tool and ``write_points(verbose=True)``, historically through :mod:`loudml.misc`.
+command line tool and ``write_points(verbose=True)``, historically through ``loudml.misc``.
 Source: loudml-python 1.6.3, ``misc``.
 """
 

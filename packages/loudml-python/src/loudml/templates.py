@@ -1,8 +1,9 @@
 """Model templates: settings with ``{{variable}}`` placeholders.
 
-A group of methods of :class:`~loudml.Loud`; :class:`~loudml.AsyncLoud` has the same, awaitable. Every method also takes
-``params``, ``pretty``, ``error_trace``, ``ignore``, ``request_timeout`` and ``idempotent``, see :doc:`/calls`, and
-raises :class:`~loudml.TransportError` or a subclass. Source: loudml-python 1.6.3, ``templates``.
+A group of methods of :class:`~loudml.client.Loud`; :class:`~loudml.aio.AsyncLoud` has the same, awaitable. Every
+method also takes ``params``, ``pretty``, ``error_trace``, ``ignore``, ``request_timeout`` and ``idempotent``, see
+:doc:`/calls`, and raises :class:`~loudml.errors.TransportError` or a subclass. Source: loudml-python 1.6.3,
+``templates``.
 """
 
 from __future__ import annotations

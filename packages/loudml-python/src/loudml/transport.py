@@ -1,7 +1,7 @@
 """Sends the requests of a client: chooses the node, retries on another, keeps the list of nodes fresh.
 
-Used by :class:`~loudml.Loud`; users subclass it and pass the class as ``transport_class``. Everything but I/O is in
-:class:`BaseTransport`, which the asynchronous transport shares. Source: loudml-python 1.6.3, ``transport``.
+Used by :class:`~loudml.client.Loud`; users subclass it and pass the class as ``transport_class``. Everything but I/O
+is in :class:`BaseTransport`, which the asynchronous transport shares. Source: loudml-python 1.6.3, ``transport``.
 """
 
 from __future__ import annotations
@@ -426,7 +426,8 @@ class Transport(BaseTransport):
 
         Raises:
             TransportError: The server answered with a failure status that is not ignored.
-            ConnectionError: No node answered; :class:`~loudml.SSLError`, :class:`~loudml.ConnectionTimeout`.
+            ConnectionError: No node answered; :class:`~loudml.errors.SSLError`,
+                :class:`~loudml.errors.ConnectionTimeout`.
             SerializationError: ``body`` or the answer cannot be encoded or decoded.
         """
         timeout, ignore, idempotent = self._take_controls(params)

@@ -1,4 +1,4 @@
-"""Historic import path of :mod:`loudml._namespace`."""
+"""Historic import path of ``loudml._namespace``."""
 
 from loudml._namespace import GLOBAL_PARAMS as GLOBAL_PARAMS
 from loudml._namespace import SKIP_IN_PATH as SKIP_IN_PATH

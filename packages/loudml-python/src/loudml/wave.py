@@ -89,7 +89,7 @@ def dump_to_bucket(
     """Write events into a bucket; those in the future are written when their time has come.
 
     Args:
-        loud: A :class:`~loudml.Loud`.
+        loud: A :class:`~loudml.client.Loud`.
         generator: Gives ``(seconds since the epoch, fields)``, ascending.
         bucket_name: The bucket.
         tags: Of every point; ``None`` for none.

@@ -49,11 +49,11 @@ class Options(Connection):
     """The options of an HTTP connection, turned into an endpoint; shared by the sync and async connections.
 
     Args:
-        host: See :class:`~loudml.Connection`.
+        host: See :class:`~loudml.connection.base.Connection`.
         port: Likewise.
         http_auth: ``("user", "password")`` or ``"user:password"`` for basic authentication, or a callable
             ``auth(method, target, body)`` that returns headers, such as ``transport_utils.auth.BearerAuth``.
-        use_ssl: See :class:`~loudml.Connection`.
+        use_ssl: See :class:`~loudml.connection.base.Connection`.
         verify_certs: Whether the certificate must be trusted and be of this host; ``None`` means yes, unless a
             fingerprint is given, which then is what counts.
         ca_certs: File or folder with the certificates to trust, ``None`` for those of certifi.
@@ -68,7 +68,7 @@ class Options(Connection):
         ssl_context: A context of your own instead of all other TLS options but the fingerprint.
         http_compress: Whether to compress bodies of 1 KiB and more, and to accept compressed answers; ``True`` is gzip,
             a ``transport_utils.compression.Compression`` says more.
-        kwargs: ``url_prefix``, ``timeout``, ``scheme``, see :class:`~loudml.Connection`.
+        kwargs: ``url_prefix``, ``timeout``, ``scheme``, see :class:`~loudml.connection.base.Connection`.
 
     Attributes:
         headers: Lower-case name to value, as sent with every request.
@@ -348,7 +348,7 @@ class BackendConnection(Options):
         ignore: Collection[int] = (),
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], str]:
-        """See :meth:`loudml.Connection.perform_request`.
+        """See :meth:`loudml.connection.base.Connection.perform_request`.
 
         Raises:
             ImproperlyConfigured: ``timeout`` is not a number of seconds or a ``Timeout``.
