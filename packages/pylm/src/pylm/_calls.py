@@ -11,13 +11,13 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from pylm import serializers
-from pylm.errors import PylmError, UnknownFunction, WrongType
+from pylm import _tracing, serializers
+from pylm.errors import UnknownFunction, WrongType
 
-__all__ = ["FunctionTable", "remote", "split_route"]
+__all__ = ["FunctionTable", "call", "check_bytes", "prepare", "remote", "split_route", "traced"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__pylm_remote__"
@@ -198,6 +198,15 @@ def check_bytes(result: Any, where: str) -> bytes:
     )
 
 
-def is_expected(error: BaseException) -> bool:
-    """Return whether the error says all there is to say, so that the log needs no traceback."""
-    return isinstance(error, PylmError)
+def traced(
+    function: Callable[..., Any], where: str, carrier: Mapping[str, str]
+) -> Callable[..., Any]:
+    """Return ``function`` with a span around each call, under the context its message brought along."""
+    make = _tracing.server_span
+    assert make is not None
+
+    def call(*values: Any) -> Any:
+        with make(where, carrier):
+            return function(*values)
+
+    return call

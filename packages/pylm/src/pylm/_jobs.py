@@ -5,6 +5,7 @@ Source: API reference, sections A2 and D; faults E-17, E-33.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
-from pylm import _wire, serializers
+from pylm import _tracing, _wire, serializers
 from pylm._link import Answer, Call, Link
 from pylm.config import Overflow, check_choice, check_seconds
 from pylm.errors import TimedOut, WrongType
@@ -33,6 +34,7 @@ _WINDOW = 1000
 _BURST = 64
 _LINGER_S = 0.5
 _RESEND_S = 2.0
+_RESEND_CAP_S = 4.0
 READY_ITERABLES = (list, tuple, range, itertools.repeat)
 
 
@@ -115,22 +117,32 @@ class JobRunner:
             TypeError: A payload is not ``bytes`` (without a serializer).
             Exception: Whatever iterating over ``payloads`` raises.
         """
-        call = Call(uses_ids=uses_ids, keep=idempotent and uses_ids)
-        link.open(call)
-        dumps = serializers.lookup(serializer).dumps if serializer else None
-        fields: dict[str, Any] = dict(extra or {})
-        if idempotent:
-            fields["idempotent"] = True
-        if explicit and timeout_s is not None:
-            fields["deadline_ms"] = max(1, int(timeout_s * 1000))
-        if serializer:
-            fields["serializer"] = serializer
-        suffix = _wire.Extension(**fields).SerializeToString() if fields and uses_ids else b""
-        state = _Job(self, link, call, template, dumps, suffix, timeout_s, describe)
-        try:
-            yield from state.run(payloads, messages)
-        finally:
-            link.finish(call)
+        fail: _tracing.Fail | None = None
+        with contextlib.ExitStack() as stack:
+            if _tracing.client_span is not None:
+                span = _tracing.client_span(describe.partition(" ")[2].strip("'"))
+                carrier, fail = stack.enter_context(span)
+                if carrier:
+                    extra = {**(extra or {}), "trace": carrier}
+            call = Call(uses_ids=uses_ids, keep=idempotent and uses_ids)
+            link.open(call)
+            dumps = serializers.lookup(serializer).dumps if serializer else None
+            fields: dict[str, Any] = dict(extra or {})
+            if idempotent:
+                fields["idempotent"] = True
+            if explicit and timeout_s is not None:
+                fields["deadline_ms"] = max(1, int(timeout_s * 1000))
+            if serializer:
+                fields["serializer"] = serializer
+            suffix = _wire.Extension(**fields).SerializeToString() if fields and uses_ids else b""
+            state = _Job(self, link, call, template, dumps, suffix, timeout_s, describe)
+            try:
+                for answer in state.run(payloads, messages):
+                    if answer[2] is not None and fail is not None:
+                        fail(answer[2])
+                    yield answer
+            finally:
+                link.finish(call)
 
     def result(self, answer: Answer) -> Any:
         """Return an answer's value, or raise its failure.
@@ -309,7 +321,7 @@ class _Job:
                 for frame in list(call.kept.values()):
                     if not link.try_send(frame):
                         break
-                resend_s *= 2
+                resend_s = min(resend_s * 2, _RESEND_CAP_S)
                 resend_at = now + resend_s
 
 

@@ -314,8 +314,7 @@ class MasterEngine(Engine):
                 if dispatcher.finish(identity, subject) is not None:
                     self.stats.ended += 1
             elif kind == b"H":
-                if not dispatcher.seen(subject, now):
-                    self._ask_who(identity)
+                self._answer_beat(identity, b"A" if dispatcher.seen(subject, now) else b"?")
             elif kind == b"W":
                 self._on_ready(identity, subject, now)
             elif kind == b"B":
@@ -328,9 +327,10 @@ class MasterEngine(Engine):
         if dispatcher.queue:
             self._refill()
 
-    def _ask_who(self, identity: bytes) -> None:
+    def _answer_beat(self, identity: bytes, answer: bytes) -> None:
+        """Tell a worker that its heartbeat arrived, or ask it who it is."""
         try:
-            self.worker_router_socket.send_multipart([identity, b"?"], DONTWAIT)
+            self.worker_router_socket.send_multipart([identity, answer], DONTWAIT)
         except zmq.ZMQError:
             self.logger.debug("an unknown worker left before it could be asked")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import zmq
 
-from pylm import _calls, _wire
+from pylm import _calls, _tracing, _wire
 from pylm._frames import DONTWAIT
 from pylm._logs import server_logger
 from pylm._loop import DRAIN
@@ -97,6 +97,7 @@ class _Stage(Engine):
         self._payload = payload
         serializer = ""
         server = function = ""
+        trace = None
         ext = message.ext
         try:
             if ext and _wire.has_more(ext):
@@ -105,6 +106,7 @@ class _Stage(Engine):
                     self._publish(message, payload, failed=True)
                     return
                 serializer = extension.serializer
+                trace = extension.trace
             if self.options.overflow == "raise":
                 self._refuse_overload()
             key = (message.function, message.stage)
@@ -114,6 +116,8 @@ class _Stage(Engine):
             call, server, function = found
             if debug:
                 self.logger.debug("Looking for %s", function)
+            if trace is not None and _tracing.server_span is not None:
+                call = _calls.traced(call, f"{server}.{function}", trace)
             if serializer:
                 result = _calls.call(call, payload, serializer, f"{server}.{function}")
             else:

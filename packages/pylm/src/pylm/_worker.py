@@ -18,7 +18,7 @@ from typing import Any
 
 import zmq
 
-from pylm import _calls, _wire
+from pylm import _calls, _tracing, _wire
 from pylm._cacheclient import CacheClient
 from pylm._frames import SNDMORE, recv_published
 from pylm._logs import server_logger
@@ -27,7 +27,7 @@ from pylm._server import DEFAULT_OPTIONS, FAILED_PAYLOAD
 from pylm._stats import Stats
 from pylm._version import __version__
 from pylm.config import ConfigurationError, ServerOptions
-from pylm.errors import Malformed, PylmError, WrongServer, WrongType, to_failure
+from pylm.errors import Malformed, PylmError, TimedOut, WrongServer, WrongType, to_failure
 
 __all__ = ["MuxWorker", "Worker", "WorkerEngine"]
 
@@ -50,11 +50,16 @@ class _Heart:
         self._ready = ready
         self._identity = identity
         self._stop = threading.Event()
+        self._heard_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="pylm-heartbeat", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    def is_silent(self) -> bool:
+        """Return whether the master has not answered three heartbeats."""
+        return time.monotonic() - self._heard_at > 3 * self._options.heartbeat_s
 
     def _run(self) -> None:
         socket = self._options.open_socket(zmq.DEALER, connect=self._address, linger_ms=0)
@@ -64,6 +69,7 @@ class _Heart:
                 with contextlib.suppress(zmq.Again):
                     socket.send(b"H" + self._identity, zmq.DONTWAIT)
                 while socket.poll(0):
+                    self._heard_at = time.monotonic()
                     if socket.recv_multipart()[:1] == [b"?"]:
                         with contextlib.suppress(zmq.Again):
                             socket.send(b"W" + self._ready, zmq.DONTWAIT)
@@ -148,11 +154,15 @@ class WorkerEngine:
         self._push = self._open(zmq.PUSH, connect=push_to)
 
     def _connect_router(self, address: str) -> None:
+        address = self._router_address = self._resolved(address)
+        self._dealer = self._open(zmq.DEALER, connect=address, identity=self.uuid)
+
+    def _resolved(self, address: str) -> str:
+        """Return the address with the master's host where it names none."""
         if address.startswith("tcp://_:"):
             host = self.db_address.partition("://")[2].rpartition(":")[0]
-            address = f"tcp://{host}:{address.rpartition(':')[2]}"
-        self._router_address = address
-        self._dealer = self._open(zmq.DEALER, connect=address, identity=self.uuid)
+            return f"tcp://{host}:{address.rpartition(':')[2]}"
+        return address
 
     # Translation, overridden
 
@@ -195,11 +205,17 @@ class WorkerEngine:
         done = 0
         try:
             serializer = ""
+            trace = None
             if ext and _wire.has_more(ext):
-                serializer = _wire.parse_extension(ext).serializer
+                extension = _wire.parse_extension(ext)
+                serializer = extension.serializer
+                if _tracing.server_span is not None:
+                    trace = extension.trace
             if debug:
                 self.logger.debug("Looking for %s", name)
             function = self._table(name)
+            if trace is not None:
+                function = _calls.traced(function, f"{self.name}.{name}", trace)
             if serializer:
                 from pylm import serializers
 
@@ -285,22 +301,43 @@ class WorkerEngine:
             identity=self.uuid.encode(),
             heartbeat_ms=max(1, int(self.options.heartbeat_s * 1000)),
         ).SerializeToString()
-        dealer.send(b"W" + ready)
-        self._heart = _Heart(self.options, self._router_address, ready, self.uuid.encode())
-        self._heart.start()
-        dealer.rcvtimeo = _TICK_MS
-        dealer.sndtimeo = max(1, int(self.options.drain_s * 1000))
+        self._join(dealer, ready)
         count = 0
         while count < self.messages and not self._stop:
             try:
                 head, frame = recv_published(dealer)
             except zmq.Again:
+                if self._heart is not None and self._heart.is_silent():
+                    dealer = self._rejoin(dealer, ready)
                 continue
             if frame is None or head[:1] != b"J":
                 continue
             count += 1
             self._run_job(dealer, head[1:], frame)
         self._leave(dealer)
+
+    def _join(self, dealer: zmq.Socket[bytes], ready: bytes) -> None:
+        dealer.rcvtimeo = _TICK_MS
+        dealer.sndtimeo = max(1, int(self.options.drain_s * 1000))
+        dealer.send(b"W" + ready)
+        self._heart = _Heart(self.options, self._router_address, ready, self.uuid.encode())
+        self._heart.start()
+
+    def _rejoin(self, dealer: zmq.Socket[bytes], ready: bytes) -> zmq.Socket[bytes]:
+        """Ask a silent master where it is now: a restarted one has another address."""
+        try:
+            router = self._cache.ask("get", b"worker_router_address", timeout_s=1.0).decode()
+        except TimedOut:
+            return dealer
+        if not router or self._resolved(router) == self._router_address:
+            return dealer
+        if self._heart is not None:
+            self._heart.stop()
+        dealer.close(0)
+        self._connect_router(router)
+        assert self._dealer is not None
+        self._join(self._dealer, ready)
+        return self._dealer
 
     def _run_job(self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes) -> None:
         last: bytes | None = None

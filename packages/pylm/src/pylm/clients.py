@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import zmq
 
-from pylm import _wire
+from pylm import _tracing, _wire
 from pylm._cacheclient import CacheClient
 from pylm._jobs import (
     DEFAULT_TIMEOUT_S,
@@ -262,7 +262,8 @@ class Client(JobRunner):
             PylmError: As for :meth:`job`.
             TypeError: The payload is not ``bytes``.
         """
-        if messages == 1 and not idempotent and not serializer and isinstance(timeout, Unset):
+        is_plain = messages == 1 and not idempotent and not serializer
+        if is_plain and isinstance(timeout, Unset) and _tracing.client_span is None:
             return self._evaluate(function, payload, cache)
         results = list(
             self.job(
