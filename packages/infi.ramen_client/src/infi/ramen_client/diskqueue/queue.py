@@ -494,9 +494,38 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 _alive: weakref.WeakSet[DiskQueue] = weakref.WeakSet()
 
 
+_fork = threading.Lock()
+_quiet: list[DiskQueue] = []
+
+
+def _before_fork() -> None:
+    """Wait until no thread is inside SQLite, whose own locks would stay taken in the child for ever."""
+    _fork.acquire()
+    while True:
+        with contextlib.suppress(RuntimeError):  # another thread made a queue meanwhile
+            _quiet[:] = list(_alive)
+            break
+    _quiet.sort(key=id)
+    for queue in _quiet:
+        queue._lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for queue in _quiet:
+        queue._lock.release()
+    _quiet.clear()
+    _fork.release()
+
+
 def _after_fork_in_child() -> None:
+    _quiet.clear()
+    _fork.release()
     for queue in list(_alive):
         queue._forget()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
