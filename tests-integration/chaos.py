@@ -2,11 +2,12 @@
 
 ``python tests-integration/chaos.py [--seed N] [--seconds S]``. Three servers run as processes with their data on disk,
 a fault proxy stands in front of each. A thread with a seeded generator stalls, slows, cuts, half-opens and refuses
-connections, answers 503, loses answers after the work was done, and kills and restarts the servers. Meanwhile workloads
-keep a ledger of what was acknowledged, what failed in a way that may have been applied, and what surely was not.
+connections, answers 503, loses answers after the work was done, steps the wall clock, and kills and restarts the
+servers. Meanwhile workloads keep a ledger of what was acknowledged, what failed in a way that may have been applied,
+and what surely was not; some of them fork, and write to a disk that is full.
 
 Invariants: nothing acknowledged is lost; nothing that is not idempotent is done twice; every call ends within its limit
-with a result or a typed error; no thread or socket stays behind.
+with a result or a typed error; no thread, socket, file or memory stays behind.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import logging
 import pathlib
 import random
+import resource
 import sys
 import tempfile
 import threading
@@ -37,9 +39,14 @@ from v3io.errors import HttpResponseError, Overloaded
 from v3io.expressions import increment
 from v3io.streams import Consumer, GroupSettings, Producer
 
+sys.path.append(__file__.rpartition("/")[0])
+from chaos_tasks import Children, Points
+
 CALL_LIMIT_S = 2.0
 SLACK_S = 1.5  # a loaded machine, and pauses of the interpreter
 SETTLE_S = 60.0
+MEMORY_KIB = 128 * 1024
+OURS = ("loudml.sqlite", "queue", "ramen", "v3io")
 
 
 class Ledger:
@@ -83,7 +90,10 @@ class Servers:
             name: ServerProcess(name, "--port", "0", "--data", str(folder / name))
             for name in ("v3io", "ramen")
         }
-        self.processes["loudml"] = ServerProcess("loudml", "--port", "0")
+        database = str(folder / "loudml.sqlite")
+        self.processes["loudml"] = ServerProcess(
+            "loudml", "--port", "0", "--tick-s", "0.05", "--data", database
+        )
         self.proxies: dict[str, FaultProxy] = {}
         self._seed = seed
 
@@ -139,6 +149,7 @@ class Chaos(threading.Thread):
         actions = [
             self.slow, self.slow, self.stall, self.cut, self.cut, self.half_open, self.refuse,
             self.cut_midway, self.overload, self.lose_answers, self.lose_answers, self.kill, self.pause,
+            self.step_clock,
         ]  # fmt: skip
         try:
             while not self._ending.is_set():
@@ -218,6 +229,16 @@ class Chaos(threading.Thread):
         self._for_a_while(0.8)
         process.resume()
 
+    def step_clock(self, name: str, proxy: FaultProxy) -> None:
+        """Step the wall clock of this process, as an administrator or a time server does."""
+        real = time.time
+        step_s = self._random.choice([-3600.0, 3600.0, 86400.0])
+        time.time = lambda: real() + step_s
+        try:
+            self._for_a_while(0.5)
+        finally:
+            time.time = real
+
 
 class Workloads:
     """The applications; each runs in a thread of its own until told to end."""
@@ -271,7 +292,8 @@ class Workloads:
 
     def prepare(self) -> None:
         """Create what the workloads need, before anything breaks."""
-        self.v3io.kv.put("bigdata", "t", "counter", {"count": 0})
+        for counter in ("counter", "forked"):
+            self.v3io.kv.put("bigdata", "t", counter, {"count": 0})
         self.v3io.object.put("bigdata", "log", body=b"")
         self.v3io.stream.create("bigdata", "s", 2)
 
@@ -381,7 +403,7 @@ class Workloads:
         self.v3io.close()
 
 
-def check(work: Workloads, servers: Servers) -> list[str]:
+def check(work: Workloads, children: Children, servers: Servers) -> list[str]:
     """Return a line for every promise that was broken."""
     broken: list[str] = []
 
@@ -425,6 +447,8 @@ def check(work: Workloads, servers: Servers) -> list[str]:
         json.loads(one["body"])["n"] if isinstance(one["body"], str) else one["body"]["n"]
         for one in found
     )
+    with V3ioClient(endpoint=endpoint, access_key="k", logger_verbosity="CRITICAL") as v3io:
+        broken += children.check(v3io, arrived)
     lost = [n for n in ledgers["push"].acknowledged if arrived[n] == 0]
     twice = [n for n, times in arrived.items() if times > 1]
     promise(not lost, f"messages lost: {len(lost)}, the first {lost[:5]}")
@@ -448,19 +472,38 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
         servers.start()
         work = Workloads(servers, folder)
         chaos = Chaos(servers, seed)
+        children = Children(work.v3io, work.writer, folder)
+        points = Points(servers.proxies["loudml"].address, CALL_LIMIT_S)
+        tasks = (children, points)
+        memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             work.prepare()
             work.start()
+            for task in tasks:
+                task.start()
             chaos.start()
             time.sleep(seconds)
             chaos.stop()
             servers.heal()
+            for task in tasks:
+                task.stop()
             work.stop()
             client = work.v3io
-            broken = check(work, servers)
+            broken = check(work, children, servers)
             work.v3io = client
+            broken += points.check(servers.processes["loudml"].url.rpartition("/")[2])
+            grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_kib
+            if grown_kib > MEMORY_KIB:
+                broken.append(f"memory grew by {grown_kib} KiB")
+            strangers = sorted(
+                path.name for path in folder.iterdir() if not path.name.startswith(OURS)
+            )
+            if strangers:
+                broken.append(f"files left behind: {strangers}")
         finally:
             work.ending.set()
+            for task in tasks:
+                task.ending.set()
             work.close()
             servers.stop()
     if found := leaked(before):
@@ -471,6 +514,7 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
             f"  {kind:8} acknowledged {len(ledger.acknowledged):6}  ambiguous {len(ledger.ambiguous):5}  "
             f"refused {ledger.refused:5}  slowest {ledger.slowest_s:4.1f} s  {dict(ledger.errors)}"
         )
+    lines.append(f"  children {len(children.ledgers)}, batches of points {len(points.finished)}")
     return broken, "\n".join(lines)
 
 

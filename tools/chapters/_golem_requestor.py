@@ -85,7 +85,9 @@ async def main(image_hash: str) -> None:
             await asyncio.to_thread(golem, f"{victim}/kill")
             answers = await asyncio.gather(*tasks)
             check(all(answer.status_code == 200 for answer in answers), "a request was lost")
-            tell(note=f"{victim} died; {session.stats()[URL].reexecuted} executions repeated, all 24 answered")
+            tell(
+                note=f"{victim} died; {session.stats()[URL].reexecuted} executions repeated, all 24 answered"
+            )
 
         with step(f"Resize 3 -> 5 -> 1 -> 3 under {RATE} requests/s"):
             sizes = iter([(0.1, 5), (0.5, 1), (0.75, 3)])
@@ -105,7 +107,9 @@ async def main(image_hash: str) -> None:
             check(not lost, f"{len(lost)} requests were lost, the first by {lost[:1]}")
             figures = session.stats()[URL]
             p99 = 1000 * (figures.latency_p99_s or 0.0)
-            tell(note=f"{len(tasks)} requests, none lost; up to {largest} providers; p99 {p99:.0f} ms")
+            tell(
+                note=f"{len(tasks)} requests, none lost; up to {largest} providers; p99 {p99:.0f} ms"
+            )
 
     with step("Close: end agreements, pay, leave"):
         await session.close()

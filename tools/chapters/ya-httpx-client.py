@@ -23,7 +23,7 @@ TITLE = "ya-httpx-client: httpx requests served by Golem providers, none is lost
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 REQUESTOR = "tools/chapters/_golem_requestor.py"
 IMAGE_HASH = "de70" * 14
-SERVER = '''
+SERVER = """
 import http.server, os, sys, time
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 host, port = sys.argv[1].split(":")
 http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
-'''
+"""
 
 
 def run(stage: Stage) -> None:
@@ -57,7 +57,12 @@ def run(stage: Stage) -> None:
     environment = {**os.environ, **server.variables, "PYTHONUNBUFFERED": "1"}
     command = ["hatch", "run", "golem:python", REQUESTOR, IMAGE_HASH]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -25,6 +25,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from mock_servers.forking import close_in_children
+
 if TYPE_CHECKING:
     from typing_extensions import Self
     from uvicorn._types import ASGISendEvent
@@ -166,6 +168,16 @@ class ServerThread:
         self._thread: threading.Thread | None = None
         self._server: _Server | None = None
         self._failure: BaseException | None = None
+        self._listener: socket.socket | None = None
+        close_in_children(self)
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of the listener and of all connections."""
+        server = self._server
+        connections = list(server.server_state.connections) if server is not None else []
+        sides = [each.transport.get_extra_info("socket") for each in connections]
+        own = [self._listener] if self._listener is not None else []
+        return [side.fileno() for side in (*own, *sides) if side is not None]
 
     @property
     def url(self) -> str:
@@ -191,7 +203,7 @@ class ServerThread:
         """
         if self.is_running:
             raise RuntimeError(f"{self.name} already runs at {self.url}; stop it first")
-        listener = self._bind()
+        listener = self._listener = self._bind()
         config = uvicorn.Config(
             self.app,
             http=_Protocol,
@@ -272,7 +284,7 @@ class ServerThread:
             server.grace_s = self.grace_s
             server.wake()
         thread.join()
-        self._thread = self._server = None
+        self._thread = self._server = self._listener = None
         if self.uds is not None:
             pathlib.Path(self.uds).unlink(missing_ok=True)
 

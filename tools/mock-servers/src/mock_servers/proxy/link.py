@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mock_servers.forking import close_in_children
 from mock_servers.runner import reset_transport
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Result = TypeVar("Result")
 CHUNK = 65536
 QUEUE_CHUNKS = 64
 STOP_S = 5.0
+REBIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class FaultProxy:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._listener: socket.socket | None = None
+        self._bound = False
         self._links: set[_Link] = set()
+        close_in_children(self)
 
     @property
     def address(self) -> str:
@@ -123,6 +127,11 @@ class FaultProxy:
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._links)
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of the listener and of all connections."""
+        own = [self._listener.fileno()] if self._listener is not None else []
+        return own + [number for link in self._links for number in link.descriptors()]
 
     def start(self) -> Self:
         """Listen and forward.
@@ -195,14 +204,21 @@ class FaultProxy:
     async def _listen(self) -> None:
         if self._listener is not None:
             return
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
-        try:
-            listener.bind(("127.0.0.1", self._port))
-        except OSError:
-            listener.close()
-            raise
+        deadline = asyncio.get_running_loop().time() + (REBIND_S if self._bound else 0.0)
+        while True:
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            try:
+                listener.bind(("127.0.0.1", self._port))
+                break
+            except OSError:
+                listener.close()
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                # A child forked this moment still holds the old listener, see mock_servers.forking.
+                await asyncio.sleep(0.01)
+        self._bound = True
         listener.listen(1024)
         self._port = listener.getsockname()[1]
         self._listener = listener
@@ -260,6 +276,11 @@ class _Link:
         self._pumps: list[asyncio.Task[None]] = []
         self._lost_server = False
         self._reset = False
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of both sides."""
+        sides = [writer.get_extra_info("socket") for writer in self._writers]
+        return [self._client.fileno(), *(side.fileno() for side in sides if side is not None)]
 
     async def run(self, upstream: tuple[str, int]) -> None:
         """Forward until both directions ended or :meth:`end` was called."""
