@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import click
 
 from mock_servers._version import __version__
+from mock_servers.foreground import Interruption
 
 __all__ = ["SERVERS", "main"]
 
@@ -48,5 +49,7 @@ class ServerGroup(click.Group):
 
 @click.group(cls=ServerGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mock-servers")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Run a mock server on 127.0.0.1 until Ctrl-C."""
+    ctx.obj = ctx.with_resource(Interruption())

@@ -1,15 +1,48 @@
-"""What a command does while its server runs: say where, then wait for Ctrl-C or SIGTERM."""
+"""What a command does while its server runs: say where, then wait for Ctrl-C or SIGTERM.
+
+The command group enters :class:`Interruption` before a command begins, so that a signal that arrives while the server
+starts, or between the announcement and the wait, ends it as cleanly as a later one.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Mapping
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["announce", "wait_for_interrupt"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Interruption", "announce", "wait_for_interrupt"]
+
+
+class Interruption:
+    """Context in which Ctrl-C and SIGTERM set a flag instead of ending the process; main thread only."""
+
+    def __init__(self) -> None:
+        self.happened = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.happened.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def announce(addresses: Mapping[str, str]) -> None:
@@ -20,15 +53,7 @@ def announce(addresses: Mapping[str, str]) -> None:
 
 
 def wait_for_interrupt() -> None:
-    """Return at Ctrl-C or SIGTERM; the handlers of before are put back. Main thread only."""
-    stop = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stop.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Return at Ctrl-C or SIGTERM, at once when one came already. Only within a command of ``mock-servers``."""
+    interruption = click.get_current_context().find_object(Interruption)
+    assert interruption is not None
+    interruption.happened.wait()
