@@ -10,6 +10,7 @@ Used by the chaos suite and by programs that keep the server out of their own pr
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -129,7 +130,9 @@ class ServerProcess:
 
     def pause(self) -> None:
         """Stop its execution by SIGSTOP: connections stay open, nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # until its last thread stands still
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
