@@ -112,7 +112,9 @@ def peers(port: int, rounds: int) -> list[Row]:
         return compare(subjects, floor="raw GET", operations=OPERATIONS, rounds=rounds)
 
 
-def _elastic_transport(url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack) -> None:
+def _elastic_transport(
+    url: str, port: int, subjects: Subjects, stack: contextlib.ExitStack
+) -> None:
     import elastic_transport
 
     node = elastic_transport.NodeConfig("http", "127.0.0.1", port)

@@ -44,7 +44,9 @@ async def test_jobs_and_maps_are_asynchronous_iterators(server):
     async with aio.AsyncClient("s", server.db_address) as client:
         assert [each async for each in client.job("s.foo", [b"1"] * 50, 50)] == [b"s1"] * 50
         payloads = [b"%d" % number for number in range(20)]
-        assert [each async for each in client.map("s.foo", payloads)] == [b"s" + each for each in payloads]
+        assert [each async for each in client.map("s.foo", payloads)] == [
+            b"s" + each for each in payloads
+        ]
         with pytest.raises(errors.RemoteError):
             async for _ in client.job("s.fails", [b"x"]):
                 pass

@@ -64,7 +64,9 @@ class Crew:
         self.restart(name)
 
     def restart(self, name):
-        self.processes[name] = subprocess.Popen(self.commands[name], env={**os.environ, "PYTHONWARNINGS": ""})
+        self.processes[name] = subprocess.Popen(
+            self.commands[name], env={**os.environ, "PYTHONWARNINGS": ""}
+        )
 
     def kill(self, name):
         self.processes[name].kill()
@@ -97,7 +99,12 @@ def run_load(job, count, outcome):
 
 TOPOLOGIES = {
     "server": (["server"], "server.foo", "server", None),
-    "stream": (["first", "pipeline", "sink"], ["first.foo", "pipeline.foo", "sink.foo"], "first", "sink"),
+    "stream": (
+        ["first", "pipeline", "sink"],
+        ["first.foo", "pipeline.foo", "sink.foo"],
+        "first",
+        "sink",
+    ),
     "master": (["master", "worker", "worker2"], "master.foo", "master", None),
     "hub": (["first", "hub", "worker"], ["first.foo", "hub.foo"], "first", "hub"),
 }
@@ -105,7 +112,10 @@ TOPOLOGIES = {
 
 def build(crew, address, name):
     """Start a topology; return (db of the first, pub of the last)."""
-    ports = {key: address() for key in ("db", "pull", "pub", "db2", "pub2", "db3", "pub3", "wpull", "wpush")}
+    ports = {
+        key: address()
+        for key in ("db", "pull", "pub", "db2", "pub2", "db3", "pub3", "wpull", "wpush")
+    }
     if name == "server":
         crew.start("server", "server", ports["db"], ports["pull"], ports["pub"])
     if name in ("stream", "hub"):
@@ -115,17 +125,32 @@ def build(crew, address, name):
         crew.start("sink", "sink", ports["db3"], ports["pub2"], ports["pub3"])
         return ports["db"], ports["pub3"]
     if name == "hub":
-        crew.start("hub", "hub", ports["pub"], ports["pub2"], ports["wpull"], ports["wpush"], ports["db2"])
+        crew.start(
+            "hub", "hub", ports["pub"], ports["pub2"], ports["wpull"], ports["wpush"], ports["db2"]
+        )
         crew.start("worker", "worker", ports["db2"])
         return ports["db"], ports["pub2"]
     if name == "master":
-        crew.start("master", "master", ports["pull"], ports["pub"], ports["wpull"], ports["wpush"], ports["db"])
+        crew.start(
+            "master",
+            "master",
+            ports["pull"],
+            ports["pub"],
+            ports["wpull"],
+            ports["wpush"],
+            ports["db"],
+        )
         for worker in ("worker", "worker2"):
             crew.start(worker, "worker", ports["db"])
     return ports["db"], None
 
 
-CASES = [(name, role, action) for name, each in TOPOLOGIES.items() for role in each[0] for action in ("kill", "stop")]
+CASES = [
+    (name, role, action)
+    for name, each in TOPOLOGIES.items()
+    for role in each[0]
+    for action in ("kill", "stop")
+]
 
 
 @pytest.mark.parametrize(("name", "role", "action"), CASES)
@@ -161,7 +186,9 @@ def test_jobs_that_may_not_run_twice_end_in_an_answer_or_a_typed_error(crew, add
     with Client("master", db, timeout=5, logging_level=logging.CRITICAL) as talk:
         talk.eval("master.foo", b"warm up")
         outcome = []
-        job = talk.map("master.foo", [b"x"] * 3000, return_exceptions=True, ordered=False, timeout=5)
+        job = talk.map(
+            "master.foo", [b"x"] * 3000, return_exceptions=True, ordered=False, timeout=5
+        )
         thread = threading.Thread(target=run_load, args=(job, 3000, outcome))
         thread.start()
         while len(outcome) < 100 and thread.is_alive():
@@ -182,7 +209,9 @@ def test_the_first_api_survives_the_loss_of_master_and_worker(crew, address):
         assert list(talk.job("foo", [b"x"], messages=1, idempotent=True)) == [b"x"]
         for victim in ("worker", "master"):
             outcome = []
-            job = talk.job("foo", [b"%d" % each for each in range(2000)], messages=2000, idempotent=True)
+            job = talk.job(
+                "foo", [b"%d" % each for each in range(2000)], messages=2000, idempotent=True
+            )
             thread = threading.Thread(target=run_load, args=(job, 2000, outcome))
             thread.start()
             while len(outcome) < 100 and thread.is_alive():
@@ -260,10 +289,16 @@ def test_idempotent_jobs_survive_a_cut_network(crew, address):
     proxies = [Proxy(each) for each in (pull, pub)]
     try:
         with Client(
-            "server", db, *(each.address for each in proxies), timeout=30, logging_level=logging.CRITICAL
+            "server",
+            db,
+            *(each.address for each in proxies),
+            timeout=30,
+            logging_level=logging.CRITICAL,
         ) as talk:
             outcome = []
-            job = talk.job("server.foo", [b"%d" % each for each in range(5000)], messages=5000, idempotent=True)
+            job = talk.job(
+                "server.foo", [b"%d" % each for each in range(5000)], messages=5000, idempotent=True
+            )
             thread = threading.Thread(target=run_load, args=(job, 5000, outcome))
             thread.start()
             while len(outcome) < 200 and thread.is_alive():
@@ -304,9 +339,15 @@ def test_random_bytes_on_every_socket_change_nothing(crew, address):
                 peer.linger = 300
                 peer.connect(where)
                 for _ in range(200):
-                    parts = [rng.randbytes(rng.choice((0, 1, 9, 40, 300))) for _ in range(rng.randint(1, 4))]
+                    parts = [
+                        rng.randbytes(rng.choice((0, 1, 9, 40, 300)))
+                        for _ in range(rng.randint(1, 4))
+                    ]
                     if kind == zmq.DEALER and rng.random() < 0.5:
-                        parts[0] = rng.choice((b"", b"R", b"W", b"H", b"J", b"B", b"X", b"P", b"D")) + parts[0]
+                        parts[0] = (
+                            rng.choice((b"", b"R", b"W", b"H", b"J", b"B", b"X", b"P", b"D"))
+                            + parts[0]
+                        )
                     with contextlib.suppress(zmq.Again):
                         peer.send_multipart(parts, zmq.DONTWAIT)
         for where in ports:

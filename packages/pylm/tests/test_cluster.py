@@ -23,7 +23,7 @@ from pylm.config import ConfigurationError
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
-MODULE = '''
+MODULE = """
 from pylm.servers import Master, Pipeline, Server, Worker
 
 
@@ -44,9 +44,9 @@ class Hand(Worker):
 
 def talk(client):
     print("answer", client.eval(["first.foo", "second.foo"], b"x"), flush=True)
-'''
+"""
 
-TOML = '''
+TOML = """
 [cluster]
 name = "text"
 base_port = {port}
@@ -76,7 +76,7 @@ name = "talk"
 class = "{module}:talk"
 server = "first"
 last = "second"
-'''
+"""
 
 
 def free_block(count):
@@ -173,7 +173,9 @@ def test_check_names_what_is_wrong(file, command, old, new, text):
 
 
 def test_check_finds_cycles(file):
-    text = file.read_text("utf-8").replace('kind = "server"', 'kind = "pipeline"\nafter = ["second"]')
+    text = file.read_text("utf-8").replace(
+        'kind = "server"', 'kind = "pipeline"\nafter = ["second"]'
+    )
     file.write_text(text, "utf-8")
     assert any("after itself" in problem for problem in check(load(file), imports=False))
 
@@ -339,7 +341,17 @@ def test_an_unsound_file_is_not_rendered(tmp_path, command):
 
 
 def test_every_command_explains_itself(command):
-    for arguments in ([], ["keys"], ["deploy"], ["run"], ["top"], ["graph"], ["check"], ["role"], ["client"]):
+    for arguments in (
+        [],
+        ["keys"],
+        ["deploy"],
+        ["run"],
+        ["top"],
+        ["graph"],
+        ["check"],
+        ["role"],
+        ["client"],
+    ):
         result = command(*arguments, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.output
@@ -351,12 +363,17 @@ def test_roles_bound_to_a_wildcard_advertise_their_host(file):
     cluster = load(file)
     server = make_role(cluster, "first", bind="0.0.0.0", hosts=lambda name: f"{name}.example")
     try:
-        assert server.cache.get("pull_address") == f"tcp://first.example:{cluster.port('first', 'pull')}".encode()
+        assert (
+            server.cache.get("pull_address")
+            == f"tcp://first.example:{cluster.port('first', 'pull')}".encode()
+        )
     finally:
         server.close()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="the extra dask is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="the extra dask is not installed"
+)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.timeout(120)
 def test_a_cluster_on_dask_survives_the_death_of_a_dask_worker(file):
@@ -365,7 +382,9 @@ def test_a_cluster_on_dask_survives_the_death_of_a_dask_worker(file):
 
     cluster = load(file)
     with (
-        LocalCluster(n_workers=3, threads_per_worker=4, processes=True, dashboard_address=None) as engine,
+        LocalCluster(
+            n_workers=3, threads_per_worker=4, processes=True, dashboard_address=None
+        ) as engine,
         Client(engine) as client,
         DaskCluster(cluster, client).running() as running,
         running.connect("crew", timeout=60) as talk,
@@ -378,5 +397,7 @@ def test_a_cluster_on_dask_survives_the_death_of_a_dask_worker(file):
         assert where is not None
         nanny = next(each for each in engine.workers.values() if each.worker_address == victim)
         os.kill(nanny.pid, signal.SIGKILL)
-        answers = list(talk.job("crew.foo", [b"x"] * 2000, messages=2000, idempotent=True, timeout=60))
+        answers = list(
+            talk.job("crew.foo", [b"x"] * 2000, messages=2000, idempotent=True, timeout=60)
+        )
         assert answers == [b"wx"] * 2000

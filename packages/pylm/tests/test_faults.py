@@ -96,7 +96,9 @@ def hire(kit, master, name="w", kind=Hand, **options):
 
 
 def test_e01_a_fast_server_does_not_lose_evaluations(talk):
-    assert [talk.eval("s.foo", b"%d" % each) for each in range(300)] == [b"s%d" % each for each in range(300)]
+    assert [talk.eval("s.foo", b"%d" % each) for each in range(300)] == [
+        b"s%d" % each for each in range(300)
+    ]
 
 
 def test_e02_an_unknown_function_is_an_error_and_the_server_lives(talk):
@@ -215,12 +217,16 @@ Dies("dies", sys.argv[1], log_level=logging.CRITICAL, options=ServerOptions(hear
 
 
 def test_e10_jobs_of_a_killed_worker_run_elsewhere(address, running, client):
-    master = running(Master("m", *(address() for _ in range(5)), **QUIET, options=ServerOptions(heartbeat_s=0.1)))
+    master = running(
+        Master("m", *(address() for _ in range(5)), **QUIET, options=ServerOptions(heartbeat_s=0.1))
+    )
     boss = client("m", master.db_address, logging_level=logging.CRITICAL)
     victim = subprocess.Popen([sys.executable, "-c", DIES, master.db_address])
     results = []
     thread = threading.Thread(
-        target=lambda: results.extend(boss.job("m.foo", [b"x"] * 40, messages=40, idempotent=True, timeout=20))
+        target=lambda: results.extend(
+            boss.job("m.foo", [b"x"] * 40, messages=40, idempotent=True, timeout=20)
+        )
     )
     thread.start()
     assert victim.wait(20) == -signal.SIGKILL
@@ -243,7 +249,9 @@ def test_e11_a_busy_worker_gets_fewer_jobs(kit, master, boss):
 def test_e12_a_late_worker_takes_its_share_of_what_waits(kit, master, boss):
     first = hire(kit, master, "first")
     results = []
-    thread = threading.Thread(target=lambda: results.extend(boss.job("m.slow", [b"x"] * 60, messages=60)))
+    thread = threading.Thread(
+        target=lambda: results.extend(boss.job("m.slow", [b"x"] * 60, messages=60))
+    )
     thread.start()
     while first.stats.received < 2:
         time.sleep(0.002)
@@ -283,7 +291,9 @@ def test_e15_a_request_whose_server_died_is_asked_again_on_a_fresh_socket(addres
     deaf.bind(where)
     asking = CacheClient(where, "s", "c", _wire.PalmMessage, ServerOptions())
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(asking.ask("get", b"name", timeout_s=10)))
+    thread = threading.Thread(
+        target=lambda: answers.append(asking.ask("get", b"name", timeout_s=10))
+    )
     thread.start()
     assert deaf.poll(5000)
     deaf.recv()
@@ -329,7 +339,9 @@ Slow("s", *sys.argv[1:], log_level=logging.CRITICAL).start()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_e18_a_signal_ends_a_server_cleanly(address, client, number):
     addresses = [address() for _ in range(3)]
-    process = subprocess.Popen([sys.executable, "-u", "-c", SERVES, *addresses], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", SERVES, *addresses], stdout=subprocess.PIPE
+    )
     try:
         assert process.stdout.readline() == b"up\n"
         talk = client("s", addresses[0], logging_level=logging.CRITICAL)
@@ -344,7 +356,9 @@ def test_e18_a_signal_ends_a_server_cleanly(address, client, number):
 
 def test_e18_sigterm_works_off_what_has_arrived(address, client):
     addresses = [address() for _ in range(3)]
-    process = subprocess.Popen([sys.executable, "-u", "-c", SERVES, *addresses], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", SERVES, *addresses], stdout=subprocess.PIPE
+    )
     try:
         talk = client("s", addresses[0], logging_level=logging.CRITICAL)
         assert talk.eval("s.foo", b"x") == b"x"
@@ -462,10 +476,16 @@ def test_e24_a_subscription_does_not_match_longer_names(kit):
             message.stage += 1
             return "even2", message
 
-    first = kit.run(Steering("s", *kit.addresses(3), pipelined=True, **QUIET, options=kit.options()))
+    first = kit.run(
+        Steering("s", *kit.addresses(3), pipelined=True, **QUIET, options=kit.options())
+    )
     more = {**QUIET, "options": kit.options()}
-    even = kit.run(Pipeline("even", kit.address(), first.pub_address, kit.address(), "even", **more))
-    even2 = kit.run(Pipeline("even2", kit.address(), first.pub_address, kit.address(), "even2", **more))
+    even = kit.run(
+        Pipeline("even", kit.address(), first.pub_address, kit.address(), "even", **more)
+    )
+    even2 = kit.run(
+        Pipeline("even2", kit.address(), first.pub_address, kit.address(), "even2", **more)
+    )
     talk = kit.client("s", first.db_address, sub_address=even2.pub_address)
     assert talk.eval(["s.foo", "even2.echo"], b"x") == b"sx"
     assert even.stats.received == 0
@@ -512,7 +532,16 @@ def test_e27_nothing_is_unpickled_unless_allowed(server, talk):
 
 
 def test_e28_attributes_of_the_framework_are_not_callable(talk):
-    for name in ("start", "stop", "handle_stream", "__init__", "__repr__", "close", "message", "cache"):
+    for name in (
+        "start",
+        "stop",
+        "handle_stream",
+        "__init__",
+        "__repr__",
+        "close",
+        "message",
+        "cache",
+    ):
         with pytest.raises(errors.UnknownFunction):
             talk.eval(f"s.{name}", b"x")
     assert talk.eval("s.echo", b"x") == b"x"
@@ -632,7 +661,16 @@ def test_e35_the_first_ping_comes_at_once(address):
 
 
 def test_e36_importing_the_client_loads_nothing_heavy():
-    heavy = ["asyncio", "requests", "urllib.request", "rich", "click", "zmq.auth", "typeguard", "http.server"]
+    heavy = [
+        "asyncio",
+        "requests",
+        "urllib.request",
+        "rich",
+        "click",
+        "zmq.auth",
+        "typeguard",
+        "http.server",
+    ]
     code = f"import sys, pylm.clients, pylm.servers; print([each for each in {heavy} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

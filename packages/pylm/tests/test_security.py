@@ -49,9 +49,15 @@ def keys(tmp_path):
 
 def test_members_of_a_cluster_talk(keys, address, running):
     options = ServerOptions(curve=keys("server"))
-    first = running(Echo("s", address(), address(), address(), pipelined=True, **QUIET, options=options))
-    second = running(Stage("p", address(), first.pub_address, address(), "s", **QUIET, options=options))
-    with Client("s", first.db_address, sub_address=second.pub_address, curve=keys("client"), timeout=10) as talk:
+    first = running(
+        Echo("s", address(), address(), address(), pipelined=True, **QUIET, options=options)
+    )
+    second = running(
+        Stage("p", address(), first.pub_address, address(), "s", **QUIET, options=options)
+    )
+    with Client(
+        "s", first.db_address, sub_address=second.pub_address, curve=keys("client"), timeout=10
+    ) as talk:
         assert talk.eval(["s.foo", "p.foo"], b"x") == b"psx"
     master = running(Master("m", *(address() for _ in range(5)), **QUIET, options=options))
     running(Hand("w", master.db_address, **QUIET, options=options))
@@ -72,7 +78,16 @@ def test_the_first_api_talks_with_keys_too(keys, address, running):
 
 @pytest.mark.parametrize("who", ["plain", "stranger"])
 def test_plain_peers_and_strangers_are_refused(keys, address, running, who):
-    server = running(Echo("s", address(), address(), address(), **QUIET, options=ServerOptions(curve=keys("server"))))
+    server = running(
+        Echo(
+            "s",
+            address(),
+            address(),
+            address(),
+            **QUIET,
+            options=ServerOptions(curve=keys("server")),
+        )
+    )
     with pytest.raises(errors.TimedOut):
         Client("s", server.db_address, timeout=0.5, curve=None if who == "plain" else keys(who))
 

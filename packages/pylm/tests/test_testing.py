@@ -39,7 +39,11 @@ def test_any_topology_runs_on_inproc_sockets():
     with Kit() as kit:
         more = {**QUIET, "options": kit.options()}
         server = kit.run(Echo("s", *kit.addresses(3), pipelined=True, **more))
-        stage = kit.run(Stage("p", kit.address(), server.pub_address, kit.address(), "s", to_client=False, **more))
+        stage = kit.run(
+            Stage(
+                "p", kit.address(), server.pub_address, kit.address(), "s", to_client=False, **more
+            )
+        )
         hub = kit.run(Hub("h", stage.pub_address, *kit.addresses(4), "p", pipelined=True, **more))
         kit.run(Hand("w", hub.db_address, **more))
         sink = kit.run(Gather("k", kit.address(), [hub.pub_address], kit.address(), ["h"], **more))
@@ -78,9 +82,13 @@ def test_the_first_api_on_inproc_sockets(capsys):
         with pytest.raises(errors.UnknownFunction):
             client.job("bar", b"x")
         last = kit.run(Last("last", *kit.addresses(3), **quiet))
-        step = kit.run(Step("step", kit.address(), last.pull_address, "last.bar", kit.address(), **quiet))
+        step = kit.run(
+            Step("step", kit.address(), last.pull_address, "last.bar", kit.address(), **quiet)
+        )
         loop = kit.manage(
-            LoopClient(last.push_address, step.pull_address, step.db_address, "step", context=kit.context)
+            LoopClient(
+                last.push_address, step.pull_address, step.db_address, "step", context=kit.context
+            )
         )
         assert list(loop.job("foo", [b"x", b"y"])) == [b"21x", b"21y"]
 

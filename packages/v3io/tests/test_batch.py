@@ -189,7 +189,9 @@ def test_streamed_body_is_sent_in_its_place(client):
 
 def test_request_can_be_sent_and_waited_for_apart(client):
     request = client.object.put("users", "o", body="x", transport_actions=Actions.encode_only)
-    assert client._transport.wait_response(client._transport.send_request(request)).status_code == 200
+    assert (
+        client._transport.wait_response(client._transport.send_request(request)).status_code == 200
+    )
     sent = client.object.put("users", "o", body="y", transport_actions=Actions.encode_and_send)
     other = client.object.put("users", "p", body="y", transport_actions=Actions.encode_and_send)
     client._transport.abandon(other)

@@ -52,7 +52,9 @@ CALLS = {
     "stream.update": lambda c: c.stream.update("users", "st", 3),
     "stream.describe": lambda c: c.stream.describe("users", "st"),
     "stream.seek": lambda c: c.stream.seek("users", "st", 0, "LATEST"),
-    "stream.put_records": lambda c: c.stream.put_records("users", "st", [{"data": "y", "shard_id": 1}]),
+    "stream.put_records": lambda c: c.stream.put_records(
+        "users", "st", [{"data": "y", "shard_id": 1}]
+    ),
     "stream.get_records": lambda c: c.stream.get_records("users", "st", 0, c.location),
 }
 FAULTS = {
@@ -117,9 +119,10 @@ def after_states():
     """What the server holds after each call when nothing goes wrong."""
     states = {}
     for name, call in CALLS.items():
-        with V3ioServer() as server, Client(
-            logger=Quiet(), endpoint=server.url, access_key="k"
-        ) as client:
+        with (
+            V3ioServer() as server,
+            Client(logger=Quiet(), endpoint=server.url, access_key="k") as client,
+        ):
             setup(client)
             assert call(client).status_code < 300
             states[name] = digest(server)
@@ -131,9 +134,7 @@ CASES = [(name, fault) for name in CALLS for fault in FAULTS]
 
 @pytest.mark.parametrize(("name", "fault"), CASES, ids=["-".join(case) for case in CASES])
 def test_blocking_call_ends_as_documented(v3io_server, after_states, name, fault):
-    with Client(
-        logger=Quiet(), endpoint=v3io_server.url, access_key="k", timeout=LIMITS
-    ) as client:
+    with Client(logger=Quiet(), endpoint=v3io_server.url, access_key="k", timeout=LIMITS) as client:
         setup(client)
         outcome = Outcome(v3io_server, name, fault)
         response = error = None
@@ -141,7 +142,9 @@ def test_blocking_call_ends_as_documented(v3io_server, after_states, name, fault
             response = outcome.call(client)
         except Exception as caught:
             error = caught
-        assert outcome.name(response, error, after_states[name]) == documented("blocking")[name, fault]
+        assert (
+            outcome.name(response, error, after_states[name]) == documented("blocking")[name, fault]
+        )
         v3io_server.faults.clear()
         assert client.get_containers().status_code == 200
 
@@ -161,7 +164,9 @@ async def test_asyncio_call_ends_as_documented(v3io_server, after_states, name, 
             response = await outcome.call(client)
         except Exception as caught:
             error = caught
-        assert outcome.name(response, error, after_states[name]) == documented("asyncio")[name, fault]
+        assert (
+            outcome.name(response, error, after_states[name]) == documented("asyncio")[name, fault]
+        )
         v3io_server.faults.clear()
         assert (await client.get_containers()).status_code == 200
 

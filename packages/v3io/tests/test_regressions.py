@@ -269,7 +269,11 @@ def tls(tmp_path):
     async def ok(scope, receive, send):
         if scope["type"] == "http":
             await send(
-                {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-length", b"2")],
+                }
             )
             await send({"type": "http.response.body", "body": b"ok"})
 
@@ -343,7 +347,10 @@ def test_19_debug_lines_hide_the_key_and_errors_are_not_logged(v3io_server, kind
 
 
 def test_19_error_the_caller_handles_is_not_printed(v3io_server, capsys, caplog):
-    with Client(endpoint=v3io_server.url, access_key="k") as client, pytest.raises(NotFound) as caught:
+    with (
+        Client(endpoint=v3io_server.url, access_key="k") as client,
+        pytest.raises(NotFound) as caught,
+    ):
         client.kv.get("users", "t", "none")
     assert "secret" not in str(caught.value)
     assert capsys.readouterr().out == ""

@@ -36,7 +36,11 @@ async def aio(v3io_server):
 
 @given(st.integers(0, 50), st.integers(0, 200), st.integers(1, 60))
 def test_ranges_cover_what_was_asked_for_without_overlap(start, stop, part):
-    covered = [at for offset, length in part_ranges(start, stop, part) for at in range(offset, offset + length)]
+    covered = [
+        at
+        for offset, length in part_ranges(start, stop, part)
+        for at in range(offset, offset + length)
+    ]
     assert covered == list(range(start, stop))
 
 
@@ -62,17 +66,25 @@ def test_file_goes_up_in_parts_and_comes_back_by_ranges(client, tmp_path, v3io_s
     source = tmp_path / "source"
     source.write_bytes(DATA)
     seen = []
-    assert client.object.upload("users", "o", source, part_bytes=10_000, progress=seen.append) == len(DATA)
+    assert client.object.upload(
+        "users", "o", source, part_bytes=10_000, progress=seen.append
+    ) == len(DATA)
     assert seen == [10_000, 20_000, 25_600]
     progress = []
     target = tmp_path / "target"
     client.object.download(
-        "users", "o", target, part_bytes=3000, progress=lambda done, total: progress.append((done, total))
+        "users",
+        "o",
+        target,
+        part_bytes=3000,
+        progress=lambda done, total: progress.append((done, total)),
     )
     assert target.read_bytes() == DATA
     assert progress[-1] == (25_600, 25_600)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
-    assert b"".join(client.object.read_parts("users", "o", offset=100, part_bytes=7000)) == DATA[100:]
+    assert (
+        b"".join(client.object.read_parts("users", "o", offset=100, part_bytes=7000)) == DATA[100:]
+    )
 
 
 def test_empty_object_makes_the_round(client, tmp_path):
@@ -130,7 +142,9 @@ def test_object_that_changes_between_parts_is_noticed(client):
 async def test_asyncio_transfers_are_the_same(aio, tmp_path, v3io_server):
     v3io_server.faults.add(Fault("drop", method="PUT", apply=True, skip=1, times=1))
     seen = []
-    assert await aio.object.upload("users", "o", DATA, part_bytes=10_000, progress=seen.append) == len(DATA)
+    assert await aio.object.upload(
+        "users", "o", DATA, part_bytes=10_000, progress=seen.append
+    ) == len(DATA)
     assert seen[-1] == len(DATA)
     assert await aio.object.download("users", "o", tmp_path / "copy", part_bytes=3000) == len(DATA)
     assert (tmp_path / "copy").read_bytes() == DATA

@@ -62,7 +62,9 @@ def keys_new(folder: str) -> None:
     allowed.mkdir(exist_ok=True)
     for key in (public, client):
         shutil.copy(key, allowed)
-    click.echo(f"keys of servers and clients are in {folder}; whoever has a key in {allowed} may connect")
+    click.echo(
+        f"keys of servers and clients are in {folder}; whoever has a key in {allowed} may connect"
+    )
 
 
 @keys.command("show")
@@ -89,12 +91,16 @@ def check(file: str, no_imports: bool) -> None:
     if problems:
         raise SystemExit(1)
     cluster = load(file)
-    click.echo(f"{cluster.name}: {len(cluster.servers)} servers, {len(cluster.instances())} processes: sound")
+    click.echo(
+        f"{cluster.name}: {len(cluster.servers)} servers, {len(cluster.instances())} processes: sound"
+    )
 
 
 @main.command()
 @FILE
-@click.option("--until-clients-end", is_flag=True, help="Stop when every client of the file has ended.")
+@click.option(
+    "--until-clients-end", is_flag=True, help="Stop when every client of the file has ended."
+)
 def run(file: str, until_clients_end: bool) -> None:
     """Run every process of a cluster FILE on this machine, restarting what dies; Ctrl-C drains and stops."""
     from pylm.cluster.supervise import Supervisor
@@ -160,8 +166,12 @@ def top(file: str, once: bool, interval: float) -> None:
 
 @main.command()
 @FILE
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="SVG file; else standard output.")
-@click.option("--live", is_flag=True, help="Ask the running servers for their rates, over one second.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False), help="SVG file; else standard output."
+)
+@click.option(
+    "--live", is_flag=True, help="Ask the running servers for their rates, over one second."
+)
 def graph(file: str, output: str | None, live: bool) -> None:
     """Draw the topology of a cluster FILE as SVG."""
     from pylm.cluster.watch import Watch, draw
@@ -187,7 +197,9 @@ def deploy() -> None:
 
 
 IMAGE = click.option("--image", default="pylm-cluster", show_default=True, help="Container image.")
-FOLDER = click.option("--folder", default="/cluster", show_default=True, help="Of the file, over there.")
+FOLDER = click.option(
+    "--folder", default="/cluster", show_default=True, help="Of the file, over there."
+)
 
 
 @deploy.command("compose")

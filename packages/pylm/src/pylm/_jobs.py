@@ -33,8 +33,8 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 _WINDOW = 1000
 _BURST = 64
 _LINGER_S = 0.5
-_RESEND_S = 2.0
-_RESEND_CAP_S = 4.0
+_RESEND_S = 4.0
+_RESEND_CAP_S = 8.0
 READY_ITERABLES = (list, tuple, range, itertools.repeat)
 
 

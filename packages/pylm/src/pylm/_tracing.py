@@ -9,9 +9,7 @@ __all__ = ["client_span", "server_span"]
 
 Fail = Callable[[BaseException], None]
 
-client_span: (
-    Callable[[str], AbstractContextManager[tuple[dict[str, str], Fail]]] | None
-) = None
+client_span: Callable[[str], AbstractContextManager[tuple[dict[str, str], Fail]]] | None = None
 """Given a route: a span for a call; its value is the context to send along, and a function that marks it as failed."""
 
 server_span: Callable[[str, Mapping[str, str]], AbstractContextManager[None]] | None = None

@@ -38,7 +38,9 @@ class AsyncClient:
     """
 
     def __init__(self, *args: Any, max_calls: int = 64, **kwargs: Any) -> None:
-        self._make: Callable[[], clients.Client] = functools.partial(clients.Client, *args, **kwargs)
+        self._make: Callable[[], clients.Client] = functools.partial(
+            clients.Client, *args, **kwargs
+        )
         self._pool = ThreadPoolExecutor(max_calls, thread_name_prefix="pylm-aio")
         self._client: clients.Client | None = None
         self._lock = asyncio.Lock()
@@ -114,7 +116,9 @@ class AsyncClient:
         stopped = threading.Event()
 
         def put(item: Any, error: BaseException | None = None) -> None:
-            with contextlib.suppress(RuntimeError):  # the event loop is gone, and its reader with it
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the event loop is gone, and its reader with it
                 loop.call_soon_threadsafe(queue.put_nowait, (item, error))
 
         def pump() -> None:
@@ -233,5 +237,3 @@ class Sink(_Coroutines, servers.Sink):
 
 class Worker(_Coroutines, servers.Worker):
     """:class:`pylm.servers.Worker` whose functions may be coroutines."""
-
-

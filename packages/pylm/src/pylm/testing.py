@@ -100,7 +100,9 @@ class Kit:
         ]
         if kind is None:
             assert not left, f"{len(left)} sockets were left open: {left}"
-            assert not watchdog.is_alive(), "the context does not terminate: a socket is open somewhere"
+            assert not watchdog.is_alive(), (
+                "the context does not terminate: a socket is open somewhere"
+            )
             assert not threads, f"threads were left running: {[thread.name for thread in threads]}"
 
     def address(self) -> str:

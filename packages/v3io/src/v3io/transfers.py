@@ -95,7 +95,9 @@ def pieces(source: Source, part_bytes: int) -> Iterator[bytes]:
             yield piece
         return
     if not isinstance(source, Iterable):
-        raise TypeError(f"cannot upload a {type(source).__name__}: expected a path, bytes or a file")
+        raise TypeError(
+            f"cannot upload a {type(source).__name__}: expected a path, bytes or a file"
+        )
     held = bytearray()
     for piece in source:
         held += piece

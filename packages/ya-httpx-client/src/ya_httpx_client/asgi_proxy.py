@@ -101,7 +101,9 @@ class Proxy:
             return
         try:
             kept = [item for item in response.headers.raw if item[0].lower() not in HOP_BY_HOP]
-            await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+            await send(
+                {"type": "http.response.start", "status": response.status_code, "headers": kept}
+            )
             async for piece in response.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -131,6 +133,9 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
 
 async def _answer(send: Send, status: int, text: str) -> None:
     body = text.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

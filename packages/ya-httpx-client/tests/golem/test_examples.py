@@ -30,7 +30,9 @@ def seed_blocks():
 def seed_golem(make_yagna, image):
     """Providers in the seed's subnet whose image has the seed's start script."""
     script = image / "usr/local/bin/start_my_http_server.sh"
-    script.write_text(f"#!/bin/sh\nexec {sys.executable} \"$HOME\"/golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &\n")
+    script.write_text(
+        f'#!/bin/sh\nexec {sys.executable} "$HOME"/golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &\n'
+    )
     script.chmod(0o755)
     server = image / "golem/run/server.py"
     server.write_text(server.read_text().replace('b"no such path", 404', "body"))
@@ -59,7 +61,9 @@ async def test_sizes_of_the_seed_run_as_printed(seed_golem):
         assert int(cluster.expected_cnt) in (0, 1)
     async with names["session"].client() as client:
         # the last balancer wants nobody while nothing waits: this request starts a provider
-        assert (await client.post("http://some_name/do/something", json={"foo": "bar"})).status_code == 200
+        assert (
+            await client.post("http://some_name/do/something", json={"foo": "bar"})
+        ).status_code == 200
     await names["session"].close()
 
 
@@ -143,7 +147,10 @@ def proxy(golem, *command, **environment):
 def test_proxy_forwards_any_request(make_yagna, command, nothing_left):
     golem = make_yagna(0, images={"ec60" * 14: EXAMPLES / "requestor_proxy/image"})
     golem.add_provider(ProviderConfig("provider", subnet="devnet-beta"))
-    with proxy(golem, *command, YAGNA_SUBNET="devnet-beta") as url, httpx.Client(timeout=40) as client:
+    with (
+        proxy(golem, *command, YAGNA_SUBNET="devnet-beta") as url,
+        httpx.Client(timeout=40) as client,
+    ):
         assert client.get(f"{url}/add/3/4").text == "7"
         hello = client.get(f"{url}/")
         assert hello.text == "Hi, this is an echo server"
@@ -166,7 +173,11 @@ def test_proxy_forwards_any_request(make_yagna, command, nothing_left):
             answer = client.request(method, f"{url}/echo/some/path", **settings)
             received = answer.json()["req"]
             assert received["method"] == method
-            sent = httpx.Request(method, f"{url}/echo/some/path", **{k: v for k, v in settings.items() if k != "auth"})
+            sent = httpx.Request(
+                method,
+                f"{url}/echo/some/path",
+                **{k: v for k, v in settings.items() if k != "auth"},
+            )
             assert received["url"].partition("?")[2] == str(sent.url).partition("?")[2]
             if "files" not in settings:
                 assert received["data"] == sent.read().decode()
@@ -180,7 +191,11 @@ async def test_asgi_proxy_streams_both_ways(golem, image):
     from ya_httpx_client.asgi_proxy import Proxy
 
     session = Session({"budget": 1, "subnet_tag": "public"}, slots=4)
-    command = ("/bin/sh", "-c", f"{sys.executable} /golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &")
+    command = (
+        "/bin/sh",
+        "-c",
+        f"{sys.executable} /golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &",
+    )
     session.add_url("http://calc", "ab" * 28, command)
     app = Proxy(session, "http://calc")
     sent, events = [], asyncio.Queue()
@@ -204,7 +219,9 @@ async def test_asgi_proxy_streams_both_ways(golem, image):
     body.put_nowait({"type": "http.request", "body": b""})
     get = {**scope, "method": "GET", "raw_path": b"/stream", "query_string": b"n=3", "headers": []}
     await app(get, body.get, send)
-    assert b"".join(message.get("body", b"") for message in sent[2:]) == b"piece 0\npiece 1\npiece 2\n"
+    assert (
+        b"".join(message.get("body", b"") for message in sent[2:]) == b"piece 0\npiece 1\npiece 2\n"
+    )
     with pytest.raises(RuntimeError, match="cannot forward websocket"):
         await app({"type": "websocket"}, body.get, send)
     events.put_nowait({"type": "lifespan.shutdown"})

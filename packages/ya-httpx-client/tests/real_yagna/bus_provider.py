@@ -80,7 +80,9 @@ class BusProvider:
         base = "/market-api/v1"
         _, offer = await self._ask("POST", f"{base}/offers", self._offer())
         while True:
-            status, events = await self._ask("GET", f"{base}/offers/{offer}/events?timeout=3&maxEvents=5")
+            status, events = await self._ask(
+                "GET", f"{base}/offers/{offer}/events?timeout=3&maxEvents=5"
+            )
             for event in events if status == 200 else ():
                 if event["eventType"] == "ProposalEvent":
                     path = f"{base}/offers/{offer}/proposals/{event['proposal']['proposalId']}"
@@ -99,7 +101,9 @@ class BusProvider:
                 after = event["eventDate"].replace("+", "%2B")
                 activity = event["activityId"]
                 if "CreateActivity" in event["eventType"]:
-                    unit = await ExeUnit.start(activity, image=self._image, environment={}, isolation="auto")
+                    unit = await ExeUnit.start(
+                        activity, image=self._image, environment={}, isolation="auto"
+                    )
                     self.units[activity] = unit
                     self.agreements.setdefault(event["agreementId"], []).append(activity)
                     state = {"state": ["Initialized", None]}
@@ -118,7 +122,9 @@ class BusProvider:
                     await self._invoice(event["agreementId"])
 
     async def _invoice(self, agreement):
-        due = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).isoformat()
+        due = (
+            datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+        ).isoformat()
         body = {
             "agreementId": agreement,
             "activityIds": self.agreements.get(agreement, []),
@@ -193,7 +199,9 @@ class BusProvider:
 
         address = f"/net/{self._requestor_id}/vpn/{network}/raw"
         caller = f"/net/{self._daemon.provider_id}"
-        self.stacks[network] = self._make_stack(ip, lambda frame: self.bus.send(address, frame, caller), connect)
+        self.stacks[network] = self._make_stack(
+            ip, lambda frame: self.bus.send(address, frame, caller), connect
+        )
 
     async def close(self):
         for task in list(self._tasks):

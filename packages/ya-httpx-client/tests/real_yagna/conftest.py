@@ -37,7 +37,9 @@ def loopback_only():
     from mock_servers.yagna.exeunit import enter_network_namespace
 
     if not enter_network_namespace():
-        pytest.skip("this system allows no network namespace, and the daemon must not reach the network")
+        pytest.skip(
+            "this system allows no network namespace, and the daemon must not reach the network"
+        )
     with socket.socket() as probe, pytest.raises(OSError, match="unreachable"):
         probe.connect(("192.0.2.1", 80))
 

@@ -92,13 +92,21 @@ class Walk:
         identifier = made["allocationId"]
         self.ask("allocation", self.requestor, "GET", f"{base}/{identifier}")
         self.ask("allocation unknown", self.requestor, "GET", f"{base}/{NO_UUID}")
-        self.ask("amend allocation", self.requestor, "PUT", f"{base}/{identifier}", {"totalAmount": "3"})
+        self.ask(
+            "amend allocation", self.requestor, "PUT", f"{base}/{identifier}", {"totalAmount": "3"}
+        )
         path = f"/payment-api/v1/demandDecorations?allocationIds={identifier}"
-        self.ask("decorations", self.requestor, "GET", path, keep=lambda answer: {
-            "keys": [found["key"] for found in answer["properties"]],
-            "version": answer["properties"][-1]["value"],
-            "constraints": answer["constraints"],
-        })
+        self.ask(
+            "decorations",
+            self.requestor,
+            "GET",
+            path,
+            keep=lambda answer: {
+                "keys": [found["key"] for found in answer["properties"]],
+                "version": answer["properties"][-1]["value"],
+                "constraints": answer["constraints"],
+            },
+        )
         other = self.ask("allocate another", self.requestor, "POST", base, body)["allocationId"]
         self.ask("release", self.requestor, "DELETE", f"{base}/{other}")
         self.ask("release again", self.requestor, "DELETE", f"{base}/{other}", keep=nothing)
@@ -135,68 +143,150 @@ class Walk:
             {"constraints": "()"},
             keep=lambda answer: answer["message"].partition(" at line")[0],
         )
-        self.ask("bad constraints", self.requestor, "POST", f"{base}/demands", {**demand, "constraints": "(("})
-        quiet = self.ask("subscribe lonely demand", self.requestor, "POST", f"{base}/demands", {
-            **demand, "constraints": "(golem.node.debug.subnet=nowhere)"})
-        self.ask("quiet demand", self.requestor, "GET", f"{base}/demands/{quiet}/events?timeout=0.2&maxEvents=5")
+        self.ask(
+            "bad constraints",
+            self.requestor,
+            "POST",
+            f"{base}/demands",
+            {**demand, "constraints": "(("},
+        )
+        quiet = self.ask(
+            "subscribe lonely demand",
+            self.requestor,
+            "POST",
+            f"{base}/demands",
+            {**demand, "constraints": "(golem.node.debug.subnet=nowhere)"},
+        )
+        self.ask(
+            "quiet demand",
+            self.requestor,
+            "GET",
+            f"{base}/demands/{quiet}/events?timeout=0.2&maxEvents=5",
+        )
         self.ask("unsubscribe", self.requestor, "DELETE", f"{base}/demands/{quiet}")
         gone = f"{base}/demands/{quiet}/events?timeout=0.2"
         self.ask("unsubscribed events", self.requestor, "GET", gone, keep=nothing)
-        self.ask("unsubscribe again", self.requestor, "DELETE", f"{base}/demands/{quiet}", keep=nothing)
+        self.ask(
+            "unsubscribe again", self.requestor, "DELETE", f"{base}/demands/{quiet}", keep=nothing
+        )
         offer_id = self.ask("subscribe offer", self.provider, "POST", f"{base}/offers", offer)
         demand_id = self.ask("subscribe demand", self.requestor, "POST", f"{base}/demands", demand)
         demand_events = f"{base}/demands/{demand_id}/events?timeout=5&maxEvents=5"
         offer_events = f"{base}/offers/{offer_id}/events?timeout=5&maxEvents=5"
-        initial = self.poll(self.requestor, demand_events, lambda event: event["proposal"]["state"] == "Initial")
-        self.record["initial proposal"] = (initial["eventType"], sorted(set(initial["proposal"]) - {"prevProposalId"}))
+        initial = self.poll(
+            self.requestor, demand_events, lambda event: event["proposal"]["state"] == "Initial"
+        )
+        self.record["initial proposal"] = (
+            initial["eventType"],
+            sorted(set(initial["proposal"]) - {"prevProposalId"}),
+        )
         proposal = initial["proposal"]["proposalId"]
-        self.ask("agree on an initial proposal", self.requestor, "POST", f"{base}/agreements",
-                 {"proposalId": proposal, "validTo": FAR}, keep=nothing)
+        self.ask(
+            "agree on an initial proposal",
+            self.requestor,
+            "POST",
+            f"{base}/agreements",
+            {"proposalId": proposal, "validTo": FAR},
+            keep=nothing,
+        )
         path = f"{base}/demands/{demand_id}/proposals/{proposal}"
         demand["properties"]["golem.com.payment.chosen-platform"] = PLATFORM
         self.ask("counter", self.requestor, "POST", path, demand)
         self.ask("counter again", self.requestor, "POST", path, demand, keep=nothing)
-        asked = self.poll(self.provider, offer_events, lambda event: event["eventType"] == "ProposalEvent")
+        asked = self.poll(
+            self.provider, offer_events, lambda event: event["eventType"] == "ProposalEvent"
+        )
         path = f"{base}/offers/{offer_id}/proposals/{asked['proposal']['proposalId']}"
         self.ask("provider counters", self.provider, "POST", path, offer)
-        draft = self.poll(self.requestor, demand_events, lambda event: event["proposal"]["state"] == "Draft")
+        draft = self.poll(
+            self.requestor, demand_events, lambda event: event["proposal"]["state"] == "Draft"
+        )
         self.record["draft proposal"] = (draft["eventType"], sorted(draft["proposal"]))
         body = {"proposalId": draft["proposal"]["proposalId"], "validTo": FAR}
         agreement = self.ask("agree", self.requestor, "POST", f"{base}/agreements", body)
         self.ask("agree again", self.requestor, "POST", f"{base}/agreements", body, keep=nothing)
         one = f"{base}/agreements/{agreement}"
-        self.ask("agreement", self.requestor, "GET", one, keep=lambda answer: {
-            "state": answer["state"], "demand": sorted(answer["demand"]), "offer": sorted(answer["offer"])})
-        self.ask("terminate too early", self.requestor, "POST", f"{one}/terminate", {"message": "x"}, keep=nothing)
+        self.ask(
+            "agreement",
+            self.requestor,
+            "GET",
+            one,
+            keep=lambda answer: {
+                "state": answer["state"],
+                "demand": sorted(answer["demand"]),
+                "offer": sorted(answer["offer"]),
+            },
+        )
+        self.ask(
+            "terminate too early",
+            self.requestor,
+            "POST",
+            f"{one}/terminate",
+            {"message": "x"},
+            keep=nothing,
+        )
         self.ask("confirm", self.requestor, "POST", f"{one}/confirm")
         self.ask("wait in vain", self.requestor, "POST", f"{one}/wait?timeout=0.2", keep=nothing)
-        signing = self.poll(self.provider, offer_events, lambda event: event["eventType"] == "AgreementEvent")
+        signing = self.poll(
+            self.provider, offer_events, lambda event: event["eventType"] == "AgreementEvent"
+        )
         theirs = signing["agreement"]["agreementId"]
         self.ask("approve", self.provider, "POST", f"{base}/agreements/{theirs}/approve?timeout=5")
         self.ask("wait", self.requestor, "POST", f"{one}/wait?timeout=5")
-        self.ask("approved agreement", self.requestor, "GET", one, keep=lambda answer: answer["state"])
+        self.ask(
+            "approved agreement", self.requestor, "GET", one, keep=lambda answer: answer["state"]
+        )
         self.ask("confirm again", self.requestor, "POST", f"{one}/confirm", keep=nothing)
-        self.ask("unknown agreement", self.requestor, "GET", f"{base}/agreements/{'0' * 64}", keep=nothing)
+        self.ask(
+            "unknown agreement",
+            self.requestor,
+            "GET",
+            f"{base}/agreements/{'0' * 64}",
+            keep=nothing,
+        )
         return agreement
 
     def activity(self, agreement):
         base = "/activity-api/v1"
-        self.ask("provider events without time", self.provider, "GET", f"{base}/events?timeout=0.1", keep=str)
+        self.ask(
+            "provider events without time",
+            self.provider,
+            "GET",
+            f"{base}/events?timeout=0.1",
+            keep=str,
+        )
         quiet = urllib.parse.quote(FAR)
         path = f"{base}/events?timeout=0.2&afterTimestamp={quiet}"
         self.ask("quiet provider events", self.provider, "GET", path, keep=str)
-        self.ask("activity nobody starts", self.requestor, "POST", f"{base}/activity?timeout=0.5", agreement, keep=str)
-        _, events = self._call(self._url, self.provider, "GET", f"{base}/events?timeout=3&afterTimestamp={PAST}")
+        self.ask(
+            "activity nobody starts",
+            self.requestor,
+            "POST",
+            f"{base}/activity?timeout=0.5",
+            agreement,
+            keep=str,
+        )
+        _, events = self._call(
+            self._url, self.provider, "GET", f"{base}/events?timeout=3&afterTimestamp={PAST}"
+        )
         self.record["provider events"] = [
             (sorted(event), next(iter(event["eventType"]))) for event in events[:1]
         ]
         activity = events[0]["activityId"]
         self.ask("state", self.requestor, "GET", f"{base}/activity/{activity}/state", keep=sorted)
         path = f"{base}/activity/{activity}/exec"
-        self.ask("exec without a unit", self.requestor, "POST", path, {"text": json.dumps([{"terminate": {}}])},
-                 keep=bus_error)
+        self.ask(
+            "exec without a unit",
+            self.requestor,
+            "POST",
+            path,
+            {"text": json.dumps([{"terminate": {}}])},
+            keep=bus_error,
+        )
         self.ask("exec of nonsense", self.requestor, "POST", path, {"text": "{"}, keep=nothing)
-        self.ask("unknown activity", self.requestor, "GET", f"{base}/activity/{'0' * 32}/state", keep=str)
+        self.ask(
+            "unknown activity", self.requestor, "GET", f"{base}/activity/{'0' * 32}/state", keep=str
+        )
         return activity
 
     def payment(self, agreement, activity, allocation):
@@ -211,37 +301,83 @@ class Walk:
         one = f"{base}/invoices/{invoice['invoiceId']}"
         self.ask("send invoice", self.provider, "POST", f"{one}/send?timeout=10")
         path = f"{base}/invoiceEvents?timeout=5&afterTimestamp={PAST}"
-        events = self.ask("invoice events", self.requestor, "GET", path, keep=lambda answer: shape(answer[:1]))
+        events = self.ask(
+            "invoice events", self.requestor, "GET", path, keep=lambda answer: shape(answer[:1])
+        )
         assert events[0]["eventType"] == "InvoiceReceivedEvent"
         self.ask("invoice", self.requestor, "GET", one)
-        self.ask("accept too little", self.requestor, "POST", f"{one}/accept?timeout=5",
-                 {"totalAmountAccepted": "0.001", "allocationId": allocation}, keep=nothing)
-        self.ask("accept", self.requestor, "POST", f"{one}/accept?timeout=5",
-                 {"totalAmountAccepted": "0.01", "allocationId": allocation})
-        self.ask("accepted invoice", self.requestor, "GET", one, keep=lambda answer: answer["status"])
-        self.ask("unknown invoice", self.requestor, "GET", f"{base}/invoices/{NO_UUID}", keep=nothing)
-        self.ask("spent", self.requestor, "GET", f"{base}/allocations/{allocation}",
-                 keep=lambda answer: float(answer["spentAmount"]))
+        self.ask(
+            "accept too little",
+            self.requestor,
+            "POST",
+            f"{one}/accept?timeout=5",
+            {"totalAmountAccepted": "0.001", "allocationId": allocation},
+            keep=nothing,
+        )
+        self.ask(
+            "accept",
+            self.requestor,
+            "POST",
+            f"{one}/accept?timeout=5",
+            {"totalAmountAccepted": "0.01", "allocationId": allocation},
+        )
+        self.ask(
+            "accepted invoice", self.requestor, "GET", one, keep=lambda answer: answer["status"]
+        )
+        self.ask(
+            "unknown invoice", self.requestor, "GET", f"{base}/invoices/{NO_UUID}", keep=nothing
+        )
+        self.ask(
+            "spent",
+            self.requestor,
+            "GET",
+            f"{base}/allocations/{allocation}",
+            keep=lambda answer: float(answer["spentAmount"]),
+        )
 
     def end(self, agreement, allocation):
         one = f"/market-api/v1/agreements/{agreement}"
         reason = {"message": "done", "golem.requestor.code": "Success"}
         self.ask("terminate", self.requestor, "POST", f"{one}/terminate", reason)
-        self.ask("terminate again", self.requestor, "POST", f"{one}/terminate", reason, keep=nothing)
-        self.ask("terminated agreement", self.requestor, "GET", one, keep=lambda answer: answer["state"])
-        self.ask("end of allocation", self.requestor, "DELETE", f"/payment-api/v1/allocations/{allocation}")
+        self.ask(
+            "terminate again", self.requestor, "POST", f"{one}/terminate", reason, keep=nothing
+        )
+        self.ask(
+            "terminated agreement", self.requestor, "GET", one, keep=lambda answer: answer["state"]
+        )
+        self.ask(
+            "end of allocation",
+            self.requestor,
+            "DELETE",
+            f"/payment-api/v1/allocations/{allocation}",
+        )
 
     def network(self):
         base = "/net-api/v1/net"
-        made = self.ask("create network", self.requestor, "POST", base, {"ip": "192.168.7.0", "mask": "255.255.255.0"})
+        made = self.ask(
+            "create network",
+            self.requestor,
+            "POST",
+            base,
+            {"ip": "192.168.7.0", "mask": "255.255.255.0"},
+        )
         one = f"{base}/{made['id']}"
         self.ask("network", self.requestor, "GET", one)
         self.ask("own address", self.requestor, "POST", f"{one}/addresses", {"ip": "192.168.7.1"})
-        self.ask("address outside", self.requestor, "POST", f"{one}/addresses", {"ip": "10.0.0.1"}, keep=nothing)
+        self.ask(
+            "address outside",
+            self.requestor,
+            "POST",
+            f"{one}/addresses",
+            {"ip": "10.0.0.1"},
+            keep=nothing,
+        )
         node = {"id": "0x" + "12" * 20, "ip": "192.168.7.2"}
         self.ask("add node", self.requestor, "POST", f"{one}/nodes", node)
         self.ask("add node again", self.requestor, "POST", f"{one}/nodes", node)
-        self.ask("nodes", self.requestor, "GET", f"{one}/nodes", keep=lambda answer: sorted(answer[0]))
+        self.ask(
+            "nodes", self.requestor, "GET", f"{one}/nodes", keep=lambda answer: sorted(answer[0])
+        )
         self.ask("addresses", self.requestor, "GET", f"{one}/addresses")
         self.ask("connections", self.requestor, "GET", f"{one}/tcp")
         self.ask("remove node", self.requestor, "DELETE", f"{one}/nodes/{node['id']}")
@@ -257,7 +393,12 @@ def test_our_server_answers_as_the_real_daemon(make_real_yagna, make_yagna, call
     daemon = make_real_yagna()
     expected = Walk(call, daemon.url, keys[0], daemon.provider_key, daemon.requestor_id).run()
     assert len(expected) >= 60
-    differences = {name: (found.get(name), value) for name, value in expected.items() if found.get(name) != value}
+    differences = {
+        name: (found.get(name), value)
+        for name, value in expected.items()
+        if found.get(name) != value
+    }
     assert not differences, "\n".join(
-        f"{name}: ours {mine!r}, the daemon's {theirs!r}" for name, (mine, theirs) in differences.items()
+        f"{name}: ours {mine!r}, the daemon's {theirs!r}"
+        for name, (mine, theirs) in differences.items()
     )

@@ -112,7 +112,9 @@ class Stack:
         if raw[9] != 6 or raw[16:20] != self.ip:
             return
         tcp = raw[header:total]
-        source, target, sequence, acknowledged, offset, flags, window = struct.unpack("!HHIIBBH", tcp[:16])
+        source, target, sequence, acknowledged, offset, flags, window = struct.unpack(
+            "!HHIIBBH", tcp[:16]
+        )
         key = (raw[12:16], source, target)
         connection = self.connections.get(key)
         if flags & SYN and connection is None:
@@ -128,13 +130,24 @@ class Stack:
         their_ip, their_port, port = connection.key
         offset = (5 + len(options) // 4) << 4
         head = struct.pack(
-            "!HHIIBBHHH", port, their_port, connection.next, connection.expected, offset, flags, WINDOW, 0, 0
+            "!HHIIBBHHH",
+            port,
+            their_port,
+            connection.next,
+            connection.expected,
+            offset,
+            flags,
+            WINDOW,
+            0,
+            0,
         )
         segment = head + options + data
         pseudo = self.ip + their_ip + struct.pack("!BBH", 0, 6, len(segment))
         total = checksum(pseudo + segment)
         segment = segment[:16] + struct.pack("!H", total) + segment[18:]
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, 6, 0, self.ip, their_ip)
+        header = struct.pack(
+            "!BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 0, 0, 64, 6, 0, self.ip, their_ip
+        )
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
         self._send(connection.their_mac + self.mac + b"\x08\x00" + header + segment)
 

@@ -83,7 +83,10 @@ def _names(cluster: Cluster) -> Iterator[str]:
     if not cluster.servers:
         yield "there is no server"
     seen: set[str] = set()
-    for name in (*(each.name for each in cluster.servers), *(each.name for each in cluster.clients)):
+    for name in (
+        *(each.name for each in cluster.servers),
+        *(each.name for each in cluster.clients),
+    ):
         if name in seen:
             yield f"two entries are called {name!r}"
         seen.add(name)
@@ -98,7 +101,13 @@ def _names(cluster: Cluster) -> Iterator[str]:
 
 def _edges(cluster: Cluster) -> Iterator[str]:
     names = {entry.name for entry in cluster.servers}
-    counts = {"server": (0, 0), "master": (0, 0), "pipeline": (1, 1), "hub": (1, 1), "sink": (1, 1000)}
+    counts = {
+        "server": (0, 0),
+        "master": (0, 0),
+        "pipeline": (1, 1),
+        "hub": (1, 1),
+        "sink": (1, 1000),
+    }
     for entry in cluster.servers:
         for source in entry.after:
             if source not in names:
@@ -151,7 +160,9 @@ def _classes(cluster: Cluster) -> Iterator[str]:
     wanted: list[tuple[str, str, type]] = [
         (entry.name, entry.target, _BASES[entry.kind]) for entry in cluster.servers if entry.target
     ]
-    wanted += [(f"worker of {each.of}", each.target, pylm.servers.Worker) for each in cluster.workers]
+    wanted += [
+        (f"worker of {each.of}", each.target, pylm.servers.Worker) for each in cluster.workers
+    ]
     for label, target, base in wanted:
         try:
             found = import_target(cluster, target)

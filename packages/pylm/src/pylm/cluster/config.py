@@ -227,7 +227,9 @@ _NEEDED: Final[dict[str, tuple[str, ...]]] = {
 def _from_tables(tables: dict[str, Any], place: pathlib.Path) -> Cluster:
     unknown = set(tables) - set(_KEYS)
     if unknown:
-        raise ConfigurationError(f"{place}: unknown table {sorted(unknown)[0]!r}; known are {', '.join(_KEYS)}")
+        raise ConfigurationError(
+            f"{place}: unknown table {sorted(unknown)[0]!r}; known are {', '.join(_KEYS)}"
+        )
     head = _table("cluster", tables.get("cluster", {}), place)
     entries = {
         kind: [_table(kind, each, place) for each in _list(kind, tables.get(kind, []), place)]
@@ -256,9 +258,13 @@ def _table(kind: str, table: Any, place: pathlib.Path) -> dict[str, Any]:
     for key, value in table.items():
         expected = _KEYS[kind].get(key)
         if expected is None:
-            raise ConfigurationError(f"{label}: unknown key {key!r}; known are {', '.join(_KEYS[kind])}")
+            raise ConfigurationError(
+                f"{label}: unknown key {key!r}; known are {', '.join(_KEYS[kind])}"
+            )
         if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-            raise ConfigurationError(f"{label}: {key} = {value!r} is not of type {expected.__name__}")
+            raise ConfigurationError(
+                f"{label}: {key} = {value!r} is not of type {expected.__name__}"
+            )
     for key in _NEEDED[kind]:
         if key not in table:
             raise ConfigurationError(f"{label}: {key} is missing")
@@ -290,11 +296,15 @@ def _from_ini(text: str, place: pathlib.Path) -> Cluster:
         target = section.get("Script", "").strip()
         if target and ":" not in target:
             target = f"{pathlib.PurePath(target).stem}:{name}"
-        connected = [each.strip() for each in section.get("Connected", "").split(",") if each.strip()]
+        connected = [
+            each.strip() for each in section.get("Connected", "").split(",") if each.strip()
+        ]
         role = section.get("Role", "").strip().lower() or ("pipeline" if connected else "server")
         if role == "worker":
             replicas = section.getint("Replicas", fallback=1)
-            workers += [WorkerEntry(of=each, target=target, replicas=replicas) for each in connected]
+            workers += [
+                WorkerEntry(of=each, target=target, replicas=replicas) for each in connected
+            ]
         else:
             servers.append(ServerEntry(name=name, kind=role, target=target, after=tuple(connected)))
     return Cluster(name=place.stem, servers=tuple(servers), workers=tuple(workers), path=place)

@@ -73,7 +73,8 @@ class DaskCluster:
             raise ConfigurationError("the Dask cluster has no worker to run on")
         Event(self._stop_name, client=self.client).clear()
         places = {
-            name: workers[index % len(workers)] for index, name in enumerate(self.cluster.instances())
+            name: workers[index % len(workers)]
+            for index, name in enumerate(self.cluster.instances())
         }
         self.hosts = {entry.name: _host(places[entry.name]) for entry in self.cluster.servers}
         for name, place in places.items():

@@ -21,7 +21,16 @@ def slug(name: str) -> str:
 
 
 def _command(cluster: Cluster, name: str, folder: str) -> list[str]:
-    return ["pylm", "role", f"{folder}/{cluster.path.name}", name, "--bind", "0.0.0.0", "--hosts", "names"]  # noqa: S104
+    return [
+        "pylm",
+        "role",
+        f"{folder}/{cluster.path.name}",
+        name,
+        "--bind",
+        "0.0.0.0",
+        "--hosts",
+        "names",
+    ]  # noqa: S104
 
 
 def _ports(cluster: Cluster, name: str) -> list[int]:
@@ -81,7 +90,10 @@ def systemd(cluster: Cluster, folder: str = "/etc/pylm") -> dict[str, str]:
             "DynamicUser=yes",
             "NoNewPrivileges=yes",
             "ProtectSystem=strict",
-            *(f"Environment={shlex.quote(f'{key}={value}')}" for key, value in cluster.env_of(name).items()),
+            *(
+                f"Environment={shlex.quote(f'{key}={value}')}"
+                for key, value in cluster.env_of(name).items()
+            ),
             "",
             "[Install]",
             f"WantedBy={target}",
@@ -101,7 +113,10 @@ def k8s(cluster: Cluster, image: str, folder: str = "/cluster") -> str:
     """
     items: list[dict[str, Any]] = []
     for name in cluster.instances():
-        labels = {"app.kubernetes.io/part-of": slug(cluster.name), "app.kubernetes.io/name": slug(name)}
+        labels = {
+            "app.kubernetes.io/part-of": slug(cluster.name),
+            "app.kubernetes.io/name": slug(name),
+        }
         container: dict[str, Any] = {
             "name": "role",
             "image": image,

@@ -87,7 +87,9 @@ def _make_server(cluster: Cluster, entry: ServerEntry, bind: str, find: Hosts) -
         return kind(entry.name, own("db"), own("pull"), own("pub"), pipelined=not answers, **more)
     if entry.kind == "pipeline":
         (before,) = entry.after
-        return kind(entry.name, own("db"), source(before), own("pub"), before, to_client=answers, **more)
+        return kind(
+            entry.name, own("db"), source(before), own("pub"), before, to_client=answers, **more
+        )
     if entry.kind == "sink":
         sources = [source(each) for each in entry.after]
         return kind(

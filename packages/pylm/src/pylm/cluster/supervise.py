@@ -82,7 +82,9 @@ class Supervisor:
                         break
             finally:
                 self._end()
-        failed = [child for child in self.clients.values() if child.process and child.process.returncode]
+        failed = [
+            child for child in self.clients.values() if child.process and child.process.returncode
+        ]
         return 1 if failed else 0
 
     def stop(self) -> None:
@@ -101,7 +103,9 @@ class Supervisor:
             env={**os.environ, **self.cluster.env_of(child.name)},
         )
         child.started_at = time.monotonic()
-        child.reader = threading.Thread(target=self._copy, args=(child.name, child.process), daemon=True)
+        child.reader = threading.Thread(
+            target=self._copy, args=(child.name, child.process), daemon=True
+        )
         child.reader.start()
 
     def _copy(self, name: str, process: subprocess.Popen[str]) -> None:

@@ -63,7 +63,11 @@ class Watch:
 
     def _one(self, name: str, kind: str) -> Reading:
         client = CacheClient(
-            self.cluster.address(name, "db"), name, _wire.new_uuid(), _wire.PalmMessage, self._options
+            self.cluster.address(name, "db"),
+            name,
+            _wire.new_uuid(),
+            _wire.PalmMessage,
+            self._options,
         )
         try:
             answer = client.ask("_stats", b"", timeout_s=self.timeout_s)
@@ -100,7 +104,8 @@ def table(cluster: Cluster, readings: list[Reading]) -> Table:
         )
         p99 = figures.get("p99_s") or 0.0
         numbers = [
-            str(figures.get(key, "")) for key in ("received", "answered", "failed", "dropped", "waiting", "queue")
+            str(figures.get(key, ""))
+            for key in ("received", "answered", "failed", "dropped", "waiting", "queue")
         ]
         shown.add_row(
             each.name,

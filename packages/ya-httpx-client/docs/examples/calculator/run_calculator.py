@@ -8,11 +8,21 @@ from ya_httpx_client.session import Session
 
 IMAGE_HASH = os.environ.get("CALCULATOR_IMAGE", "ca1c" * 14)
 CLUSTER_SIZE = 3
-SERVER = ("/usr/local/bin/gunicorn", "--chdir", "/golem/run", "-b", "0.0.0.0:80", "calculator_server:app", "--daemon")
+SERVER = (
+    "/usr/local/bin/gunicorn",
+    "--chdir",
+    "/golem/run",
+    "-b",
+    "0.0.0.0:80",
+    "calculator_server:app",
+    "--daemon",
+)
 
 subnet = sys.argv[1] if len(sys.argv) > 1 else "public"
 session = Session({"budget": 10, "subnet_tag": subnet})
-session.add_url(url="http://calc", image_hash=IMAGE_HASH, entrypoint=SERVER, init_cluster_size=CLUSTER_SIZE)
+session.add_url(
+    url="http://calc", image_hash=IMAGE_HASH, entrypoint=SERVER, init_cluster_size=CLUSTER_SIZE
+)
 
 
 async def work(client, numbers):

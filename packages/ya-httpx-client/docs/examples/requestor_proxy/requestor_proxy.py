@@ -8,7 +8,15 @@ from ya_httpx_client.serializable_request import Request, Response
 from ya_httpx_client.session import Session
 
 IMAGE_HASH = os.environ.get("ECHO_IMAGE", "ec60" * 14)
-SERVER = ("/usr/local/bin/gunicorn", "--chdir", "/golem/run", "-b", "0.0.0.0:80", "echo_server:app", "--daemon")
+SERVER = (
+    "/usr/local/bin/gunicorn",
+    "--chdir",
+    "/golem/run",
+    "-b",
+    "0.0.0.0:80",
+    "echo_server:app",
+    "--daemon",
+)
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
 app = Quart(__name__)

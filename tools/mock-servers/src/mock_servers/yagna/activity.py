@@ -103,9 +103,7 @@ class Activities:
         """
         found = self.all.get(identifier)
         if found is None:
-            raise ApiError(
-                500, f"DAO error: Not found: agreement id for activity: {identifier}"
-            )
+            raise ApiError(500, f"DAO error: Not found: agreement id for activity: {identifier}")
         if party not in (found.agreement.requestor, found.agreement.provider):
             raise ApiError(403, "Forbidden")
         return found

@@ -76,7 +76,11 @@ async def activity_state(daemon: Daemon, who: Identity, request: Request) -> Res
     activity = activity_of(daemon, who, request)
     if activity.lost:
         raise ApiError(500, "GSB error: the provider cannot be reached")
-    shown = {"state": list(activity.state), "reason": activity.reason, "errorMessage": activity.error}
+    shown = {
+        "state": list(activity.state),
+        "reason": activity.reason,
+        "errorMessage": activity.error,
+    }
     return JSONResponse({name: value for name, value in shown.items() if value is not None})
 
 

@@ -125,7 +125,9 @@ def moment(request: Request, *, required: bool = False) -> datetime | None:
     text = request.query_params.get("afterTimestamp")
     if text is None:
         if required:
-            raise ApiError(400, "Query deserialize error: missing field `afterTimestamp`", plain=True)
+            raise ApiError(
+                400, "Query deserialize error: missing field `afterTimestamp`", plain=True
+            )
         return None
     try:
         value = datetime.fromisoformat(text.replace("Z", "+00:00"))
