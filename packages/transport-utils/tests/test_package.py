@@ -9,7 +9,22 @@ import sys
 
 import pytest
 import transport_utils
-from transport_utils import errors
+from transport_utils import (
+    Compression,
+    Deadline,
+    DecodeLimits,
+    Endpoint,
+    Exponential,
+    Headers,
+    HealthPolicy,
+    Request,
+    ResponseMeta,
+    RetryPolicy,
+    Schedule,
+    Timeout,
+    TlsConfig,
+    errors,
+)
 
 SOURCE = pathlib.Path(transport_utils.__file__).parent
 MODULES = sorted(
@@ -143,3 +158,36 @@ def test_no_optional_library_is_loaded_before_it_is_used():
         "zstandard",
     }
     assert not {name.partition(".")[0] for name in loaded} & optional
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Compression("gzip", 6),
+        DecodeLimits(max_size=5),
+        Deadline(5.0),
+        Endpoint.from_url(
+            "https://u:p@h/x", tls=TlsConfig(fingerprints="00" * 32), max_connections=3
+        ),
+        Exponential(1.0),
+        Headers([("A", "1"), ("a", "2")]),
+        HealthPolicy.legacy(),
+        Request("GET", "/x", {"a": None}, b"x"),
+        ResponseMeta(200, "", "1.1", Headers({"a": "b"}), "http://h"),
+        RetryPolicy(max_retries=7),
+        Schedule([1, 2]),
+        Timeout(connect=1),
+        TlsConfig(trust="system", key_password=None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_configures_a_transport_and_what_it_reports_pickles(value):
+    copy = pickle.loads(pickle.dumps(value))
+    assert type(copy) is type(value)
+    if isinstance(value, Deadline):
+        assert copy.at == value.at
+    else:
+        assert copy == value
+    if isinstance(value, Endpoint):
+        assert copy.headers == value.headers
+        assert copy.tls == value.tls
