@@ -21,8 +21,10 @@ from transport_utils.messages import Request
 from transport_utils.retry import RetryPolicy
 from transport_utils.testing import (
     Answer,
+    AsyncRecordingBackend,
     Close,
     Drip,
+    FakeClock,
     FaultServer,
     RecordingBackend,
     Reset,
@@ -593,6 +595,31 @@ def test_pain_9_an_old_connection_is_not_used_again(option):
         while time.monotonic() < deadline:
             pass
         assert transport.request("GET", "/x").reused is False
+
+
+# -- without a network
+
+
+def test_retries_can_be_watched_without_waiting():
+    clock, backend = FakeClock(), RecordingBackend([503, errors.ConnectError("no"), (200, b"ok")])
+    policy = RetryPolicy(backoff=Constant(10.0))
+    with Transport("http://h:1", backend=backend, retry=policy, clock=clock) as transport:
+        response = transport.request("GET", "/x", timeout=25.0)
+    assert (response.content, response.attempts, response.duration_s) == (b"ok", 3, 20.0)
+    assert clock.pauses == [10.0, 10.0]
+    assert backend.closed
+
+
+async def test_asynchronous_retries_can_be_watched_without_waiting():
+    clock, backend = FakeClock(), AsyncRecordingBackend([503])
+    policy = RetryPolicy(backoff=Constant(10.0))
+    async with AsyncTransport(
+        "http://h:1", backend=backend, retry=policy, clock=clock
+    ) as transport:
+        response = await transport.request("GET", "/x", timeout=25.0)
+    assert (response.status, clock.pauses) == (503, [10.0, 10.0])
+    clock.advance(1.0)
+    assert clock.monotonic() == 1021.0
 
 
 # -- batches

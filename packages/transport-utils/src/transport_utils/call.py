@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from transport_utils.auth import Auth
@@ -58,6 +57,7 @@ class CallSettings(Protocol):
     """What a call needs of the transport's options; see :mod:`transport_utils.settings`."""
 
     nodes: NodePool
+    now: Callable[[], float]
     auth: Auth | None
     hooks: Hooks | None
     logged_hooks: Hooks | None
@@ -123,7 +123,7 @@ class Call:
         """
         settings = self._settings
         if self._state is not None:
-            self._picked_at = time.monotonic()
+            self._picked_at = settings.now()
         node = self._node
         if node is None or not self._stay:
             node = self._node = settings.nodes.pick(
@@ -171,7 +171,7 @@ class Call:
                 error.node, error.sent = response.node, response.sent
                 error.method, error.target = self.request.method, self.request.target
                 return self.failed(error)
-        now = time.monotonic()
+        now = settings.now()
         status = response.status
         node = self._node
         assert node is not None
@@ -208,8 +208,8 @@ class Call:
             TransportError: The call is over.
             BaseException: ``error`` itself, when it is not a :class:`~transport_utils.errors.TransportError`.
         """
-        now = time.monotonic()
         settings = self._settings
+        now = settings.now()
         node = self._node
         assert node is not None
         outcome = outcome_of_error(error)

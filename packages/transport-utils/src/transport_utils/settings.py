@@ -8,8 +8,8 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
 from transport_utils.auth import Auth, coerce_auth
 from transport_utils.bodies import measure
@@ -37,7 +37,7 @@ from transport_utils.telemetry import auto_hooks
 from transport_utils.trace import log_hooks
 from transport_utils.url import Params, encode_query
 
-__all__ = ["UNSET", "Settings", "TimeoutLike", "Unset"]
+__all__ = ["UNSET", "Clock", "Settings", "TimeoutLike", "Unset"]
 
 
 class Unset(enum.Enum):
@@ -53,6 +53,16 @@ TimeoutLike: TypeAlias = "Timeout | float | tuple[float | None, float | None] | 
 """A ``Timeout``, the total in seconds, ``(connect, read)``, or ``None`` for no limit."""
 
 _NEVER = Deadline()
+
+
+class Clock(Protocol):
+    """Time as a transport sees it; see :class:`transport_utils.testing.FakeClock`."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
 
 
 class Settings:
@@ -73,6 +83,7 @@ class Settings:
         serializers: As there.
         hooks: As there.
         discovery: As there.
+        clock: As there.
     """
 
     def __init__(
@@ -92,7 +103,9 @@ class Settings:
         serializers: SerializerRegistry | None,
         hooks: Hooks | Iterable[Hooks] | None,
         discovery: Discovery | None,
+        clock: Clock | None,
     ) -> None:
+        self.now: Callable[[], float] = time.monotonic if clock is None else clock.monotonic
         self.compression = Compression.coerce(compression)
         if accept_encoding or (accept_encoding is None and self.compression is not None):
             headers = {"accept-encoding": _accepted(), **(headers or {})}
@@ -143,7 +156,7 @@ class Settings:
         context: Mapping[str, Any] | None,
     ) -> Call:
         """Return the state of a new call; see :meth:`transport_utils.transport.Transport.request`."""
-        started = time.monotonic()
+        started = self.now()
         if params:
             target = f"{target}{'&' if '?' in target else '?'}{encode_query(params)}"
         limits = self.timeout if timeout is UNSET else self._limits(timeout)
@@ -169,7 +182,7 @@ class Settings:
             and self.compression is None
             and self.hooks is None
         ):
-            started = time.monotonic()
+            started = self.now()
             deadline = _NEVER if limits.total is None else Deadline(started + limits.total)
             return Call(self, request, started, deadline, self.retry, None)
         return self.start(

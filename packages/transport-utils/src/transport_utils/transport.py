@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -28,7 +27,7 @@ from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
 from transport_utils.selectors import Selector
 from transport_utils.serializers import SerializerRegistry
-from transport_utils.settings import UNSET, Settings, TimeoutLike, Unset
+from transport_utils.settings import UNSET, Clock, Settings, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["Transport"]
@@ -59,6 +58,8 @@ class Transport:
         serializers: Of :meth:`perform_request`; ``None`` for the usual ones.
         hooks: One or more :class:`~transport_utils.hooks.Hooks`.
         discovery: How to keep the nodes up to date; ``None`` for the nodes given.
+        clock: For tests: the time that deadlines, pauses and health go by, with a backend that needs none of its own
+            such as :class:`~transport_utils.testing.RecordingBackend`. ``None`` for the system's.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
@@ -83,6 +84,7 @@ class Transport:
         serializers: SerializerRegistry | None = None,
         hooks: Hooks | Iterable[Hooks] | None = None,
         discovery: Discovery | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._settings = Settings(
             endpoints,
@@ -99,10 +101,12 @@ class Transport:
             serializers=serializers,
             hooks=hooks,
             discovery=discovery,
+            clock=clock,
         )
         self._backend = make_backend(backend)
         watch_pools(self._backend, self._settings.hooks)
         self._discovery = discovery
+        self._clock = clock
         self._closing = threading.Event()
         if discovery is not None and discovery.on_start:
             try:
@@ -250,6 +254,9 @@ class Transport:
         Raises:
             TransportClosed: It is.
         """
+        if self._clock is not None and not self._closing.is_set():
+            self._clock.sleep(seconds)
+            seconds = 0.0
         if self._closing.wait(seconds):
             raise TransportClosed("the transport was closed during a pause between attempts")
 
@@ -258,7 +265,7 @@ class Transport:
         schedule = self._settings.discovery
         assert schedule is not None
         assert self._discovery is not None
-        reason = schedule.begin(time.monotonic())
+        reason = schedule.begin(self._settings.now())
         if reason is None:
             return
         succeeded = False
@@ -272,7 +279,7 @@ class Transport:
             _log.warning("the nodes could not be found out (%s): %s", reason, cause)
             return
         finally:
-            schedule.end(time.monotonic(), succeeded=succeeded)
+            schedule.end(self._settings.now(), succeeded=succeeded)
         for node in gone:
             self._backend.forget(node.endpoint)
 

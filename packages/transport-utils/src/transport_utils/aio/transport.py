@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -25,7 +24,7 @@ from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
 from transport_utils.selectors import Selector
 from transport_utils.serializers import SerializerRegistry
-from transport_utils.settings import UNSET, Settings, TimeoutLike, Unset
+from transport_utils.settings import UNSET, Clock, Settings, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["AsyncTransport"]
@@ -55,6 +54,7 @@ class AsyncTransport:
         serializers: As there.
         hooks: As there.
         discovery: As there, with a coroutine function; with ``on_start`` the first call asks.
+        clock: As there.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
@@ -78,6 +78,7 @@ class AsyncTransport:
         serializers: SerializerRegistry | None = None,
         hooks: Hooks | Iterable[Hooks] | None = None,
         discovery: Discovery | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._settings = Settings(
             endpoints,
@@ -94,10 +95,12 @@ class AsyncTransport:
             serializers=serializers,
             hooks=hooks,
             discovery=discovery,
+            clock=clock,
         )
         self._backend = make_async_backend(backend)
         watch_pools(self._backend, self._settings.hooks)
         self._discovery = discovery
+        self._clock = clock
         self._closed = False
         self._pauses: set[asyncio.Future[None]] = set()
 
@@ -207,7 +210,9 @@ class AsyncTransport:
         Raises:
             TransportClosed: It is.
         """
-        if not self._closed:
+        if self._clock is not None and not self._closed:
+            self._clock.sleep(seconds)
+        elif not self._closed:
             loop = asyncio.get_running_loop()
             pause = loop.create_future()
             timer = loop.call_later(seconds, _wake, pause)
@@ -225,7 +230,7 @@ class AsyncTransport:
         schedule = self._settings.discovery
         assert schedule is not None
         assert self._discovery is not None
-        reason = schedule.begin(time.monotonic())
+        reason = schedule.begin(self._settings.now())
         if reason is None:
             return
         succeeded = False
@@ -239,7 +244,7 @@ class AsyncTransport:
             _log.warning("the nodes could not be found out (%s): %s", reason, cause)
             return
         finally:
-            schedule.end(time.monotonic(), succeeded=succeeded)
+            schedule.end(self._settings.now(), succeeded=succeeded)
         for node in gone:
             self._backend.forget(node.endpoint)
 
