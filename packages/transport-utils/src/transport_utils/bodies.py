@@ -63,7 +63,8 @@ class BodyStream:
         self._rewind()
         if hasattr(self._body, "__aiter__"):
             raise LocalProtocolError("an asynchronous body needs the asynchronous transport")
-        return map(_bytes, filter(len, self._read() if hasattr(self._body, "read") else self._body))
+        pieces = self._read() if hasattr(self._body, "read") else self._body
+        return filter(None, map(_bytes, pieces))
 
     async def apieces(self) -> AsyncIterator[bytes]:
         """Do what :meth:`pieces` does, for asynchronous iterables too."""
@@ -73,8 +74,8 @@ class BodyStream:
             return
         self._rewind()
         async for piece in self._body:
-            if piece:
-                yield _bytes(piece)
+            if data := _bytes(piece):
+                yield data
 
     def _read(self) -> Iterator[bytes]:
         while piece := self._body.read(_PIECE):
