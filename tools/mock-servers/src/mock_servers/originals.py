@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from mock_servers import environments
 
-__all__ = ["LOUDML", "PYLM", "RAMEN", "V3IO", "Original", "interpreter"]
+__all__ = ["LOUDML", "PYLM", "RAMEN", "STOREY", "V3IO", "Original", "interpreter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,29 @@ RAMEN = Original(
 
 V3IO = Original("v3io==0.7.2", ("aiohttp~=3.8", "orjson>=3.9.15,<4", "requests>=2.19.1"))
 """v3io 0.7.2 with its asyncio client."""
+
+
+STOREY = Original(
+    "storey==1.14.1",
+    (
+        "aiohttp~=3.8",
+        "certifi",
+        "fsspec",
+        "httptools>=0.6",
+        "nuclio-sdk",
+        "numpy<1.27",
+        "orjson>=3.9.15,<4",
+        "packaging",
+        "pandas>=2,<2.4",
+        "pyarrow<24",
+        "pybase64>=1.3",
+        "requests>=2.19.1",
+        "v3io==0.7.2",
+        "v3iofs==0.1.18",
+        "xxhash",
+    ),
+)
+"""storey and v3iofs on v3io 0.7.2, with all that ours needs, so that it can be put in front of the original."""
 
 
 def interpreter(original: Original) -> pathlib.Path:

@@ -256,16 +256,16 @@ def encode_update_item(
     """Merge attributes into an item (PutItem with UpdateMode), or run an expression on it (UpdateItem).
 
     Raises:
-        RuntimeError: Neither attributes nor expression is given, or attributes together with an expression (0.7.2
-            dropped one of the two silently).
+        RuntimeError: Neither attributes nor expression is given, or both are empty; or attributes are given together
+            with an expression (0.7.2 dropped one of the two silently).
     """
-    if expression is None and attributes is None:
+    if not expression and not attributes:
         raise RuntimeError("One of expression or attributes must be populated for update item")
     body: dict[str, Any] = {"UpdateMode": update_mode or "CreateOrReplaceAttributes"}
     if condition is not None:
         body["ConditionExpression"] = str(condition)
-    if attributes is not None:
-        if expression is not None or alternate_expression is not None:
+    if attributes:
+        if expression or alternate_expression:
             raise RuntimeError(
                 "update item takes attributes or an expression, not both: "
                 "send two updates, or set the attributes in the expression"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import itertools
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,11 +46,13 @@ class ScanKnobs:
         page_items: Most items of one page.
         page_rows: Most items looked at for one page: with a filter pages come short, or empty.
         empty_page_every: Each n-th page is empty, without being the last; 0 for never.
+        pages: Pages answered so far.
     """
 
     page_items: int = 1000
     page_rows: int = 10_000
     empty_page_every: int = 0
+    pages: int = 0
 
 
 def _system_value(node: Node, name: str) -> str | int:
@@ -281,9 +282,6 @@ def _rows_query(container: int, folder: str, body: dict[str, Any]) -> tuple[str,
     return where, values
 
 
-_pages = itertools.count(1)
-
-
 def scan(store: Store, container: int, path: str, body: dict[str, Any], knobs: ScanKnobs) -> Reply:
     """Return one page of the items of a table, ordered by key.
 
@@ -300,7 +298,7 @@ def scan(store: Store, container: int, path: str, body: dict[str, Any], knobs: S
     condition = compile_condition(text) if text else None
     where, values = _rows_query(container, path, body)
     after = _parse_marker(body)
-    page = next(_pages)
+    page = knobs.pages = knobs.pages + 1
     if limit == 0 or (knobs.empty_page_every and page % knobs.empty_page_every == 0):
         return _page([], _marker(after, page))
     rows_limit = knobs.page_rows if condition else items_left

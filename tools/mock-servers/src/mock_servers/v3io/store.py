@@ -284,7 +284,7 @@ class Store:
 
     def clear(self) -> None:
         """Back to the containers of the start, empty."""
-        for table in ("containers", "nodes", "chunks", "records"):
+        for table in ("containers", "nodes", "chunks", "records", "sqlite_sequence"):
             self.sql.execute(f"DELETE FROM {table}")
         self._folders.clear()
         self._containers.clear()
