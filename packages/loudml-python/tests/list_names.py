@@ -67,6 +67,8 @@ def described(value):
         for name in dir(value):
             if name.startswith("__") and name != "__init__":
                 continue
+            if hasattr(BaseException, name) and name != "__init__":
+                continue
             member = inspect.getattr_static(value, name)
             if inspect.isfunction(member):
                 members[name] = signature(member)

@@ -212,6 +212,8 @@ def test_a_failed_explicit_refresh_may_be_tried_again_at_once(loudml_server):
         assert loud.transport.last_sniff > before
 
 
+# A node that is killed while connections come in leaves some of them to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_killing_two_of_three_nodes_loses_no_call_that_may_be_repeated(cluster):
     failures, done = [], []
     with client(cluster.hosts, sniff_on_connection_fail=True, maxsize=10) as loud:
