@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CHAPTERS = pathlib.Path(__file__).parent / "chapters"
 ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "ya-httpx-client")
 LIMIT_S = 120.0
+PLAIN_WIDTH = 120  # where the output goes to a file
 
 
 @dataclass
@@ -180,7 +181,7 @@ def main(
         return
     if unknown := sorted(set(only) - set(names)):
         raise click.UsageError(f"no chapter {unknown[0]!r}; there are: {', '.join(names)}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     held = True
     with contextlib.ExitStack() as resources:
         page = None

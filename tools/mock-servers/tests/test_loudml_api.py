@@ -54,7 +54,7 @@ def test_json_is_compact_sorted_and_ends_with_a_newline(server):
         ("POST", "/models/x/_train?from=now-1d", None, 404, b'{"error":"Model (x) not found"}\n'),
         ("POST", "/models/x/_forecast?to=now", None, 404, b"Model (x) not found"),
         ("POST", "/models/x/_start", None, 404, b'{"error":"Model (x) not found"}\n'),
-        ("POST", "/models/x/_stop", None, 404, b'"Model (x) not found"\n'),
+        ("POST", "/models/x/_stop", None, 404, b"Model (x) not found"),
         ("POST", "/models/x/_restore", None, 400, b'{"error":"data is invalid: invalid value for parameter \'version\'"}\n'),
         ("GET", "/models/x/_top?from=1&to=2", None, 500, b"internal server error"),
         ("GET", "/models/x/training", None, 404, b"training job not found"),

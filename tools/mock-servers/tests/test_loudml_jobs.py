@@ -222,7 +222,7 @@ def test_started_model_is_evaluated_every_interval_over_http(trained):
     [schedule] = call(trained, "GET", "/scheduled_jobs/_eval(m)").json
     assert (schedule["ok"], schedule["status_code"]) == (True, 200)
     assert call(trained, "POST", "/models/m/_stop").status == 204
-    assert call(trained, "POST", "/models/m/_stop").json == "model is not scheduled"
+    assert call(trained, "POST", "/models/m/_stop").body == b"model is not scheduled"
     assert "run" not in call(trained, "GET", "/models/m").json[0]["settings"]
 
 

@@ -143,7 +143,7 @@ class Api:
             "/models/{name}/_eval": Endpoint("action", post=self.evaluate),
             "/models/{name}/_forecast": Endpoint("text", post=self.forecast),
             "/models/{name}/_start": Endpoint("action", post=self.start_inference),
-            "/models/{name}/_stop": Endpoint("resource", post=self.stop_inference),
+            "/models/{name}/_stop": Endpoint("text", post=self.stop_inference),
             "/models/{name}/_restore": Endpoint("action", post=self.restore),
             "/models/{name}/_top": Endpoint("action", get=self.top),
             "/models/{name}/hooks": Endpoint(

@@ -146,14 +146,15 @@ class Store:
             measurement: Only this measurement; ``None`` for all.
             match_all: Only points that carry all these ``{"tag": t, "value": v}``.
         """
-        sql = "SELECT at, value, tags FROM points WHERE bucket = ? AND field = ? AND at >= ? AND at < ?"
+        wanted = {str(match["tag"]): str(match["value"]) for match in match_all}
+        columns = "at, value, tags" if wanted else "at, value"
+        sql = f"SELECT {columns} FROM points WHERE bucket = ? AND field = ? AND at >= ? AND at < ?"
         values: list[Any] = [bucket, field, start, end]
         if measurement is not None:
             sql += " AND measurement = ?"
             values.append(measurement)
         with self._lock:
             rows = self._database.execute(sql + " ORDER BY at", values).fetchall()
-        wanted = {str(match["tag"]): str(match["value"]) for match in match_all}
         if wanted:
             rows = [row for row in rows if wanted.items() <= json.loads(row[2]).items()]
         table = np.array([row[:2] for row in rows], dtype=np.float64).reshape(-1, 2)

@@ -58,11 +58,12 @@ function panelFor(name) {
     rate: drawing("svg", { class: "rate", viewBox: "0 0 120 30", preserveAspectRatio: "none" }, drawing("path", { d: "" })),
     nodes: element("ul", { class: "nodes" }),
     faults: element("div", { class: "faults" }),
-    buttons: element("div", { class: "buttons" }),
+    buttons: element("details", {}, element("summary", {}, "faults and reset"), element("div", { class: "buttons" })),
   };
+  const buttons = parts.buttons.lastChild;
   for (const [title, fault] of FAULTS)
-    parts.buttons.append(element("button", { type: "button", onclick: () => act(ask("POST", `faults/${at}`, fault)) }, title));
-  parts.buttons.append(
+    buttons.append(element("button", { type: "button", onclick: () => act(ask("POST", `faults/${at}`, fault)) }, title));
+  buttons.append(
     element("button", { type: "button", onclick: () => act(ask("DELETE", `faults/${at}`)) }, "no faults"),
     element("button", { type: "button", onclick: () => confirm(`Empty ${name}?`) && act(ask("POST", `reset/${at}`)) }, "reset"),
   );
@@ -203,13 +204,15 @@ function plot(name, result) {
   return [element("h3", {}, `${name}: ${feature}, ${count} unusual of ${observed.length}`), shape];
 }
 
+const number = (value) => value.toLocaleString(undefined, { maximumFractionDigits: 3 });
+
 function tree(value) {
-  if (value === null || typeof value !== "object") return document.createTextNode(typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 3 }) : String(value));
+  if (value === null || typeof value !== "object") return document.createTextNode(typeof value === "number" ? number(value) : String(value));
   if (Array.isArray(value)) {
     if (!value.length) return document.createTextNode("none");
     if (value.some((item) => item === null || typeof item !== "object" || Array.isArray(item))) return document.createTextNode(value.slice(0, 50).map((item) => (typeof item === "object" ? JSON.stringify(item) : item)).join(", "));
     const columns = [...new Set(value.flatMap(Object.keys))];
-    const cell = (item) => { const text = typeof item === "object" && item !== null ? JSON.stringify(item) : String(item ?? ""); return element("td", { title: text }, text.slice(0, 60)); };
+    const cell = (item) => { const text = typeof item === "object" && item !== null ? JSON.stringify(item) : typeof item === "number" ? number(item) : String(item ?? ""); return element("td", { title: text }, text.slice(0, 60)); };
     return element("table", {}, element("thead", {}, element("tr", {}, ...columns.map((column) => element("th", {}, column)))),
       element("tbody", {}, ...value.slice(0, 100).map((item) => element("tr", {}, ...columns.map((column) => cell(item[column]))))));
   }
