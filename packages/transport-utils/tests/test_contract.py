@@ -1,5 +1,6 @@
 """Every backend keeps the contract."""
 
+import pytest
 from transport_utils.aio.backends.native import AsyncNativeBackend
 from transport_utils.backends import make_backend
 from transport_utils.testing.bridge import AsyncAsSync
@@ -11,6 +12,12 @@ class TestNative(BackendContract):
 
     def make_backend(self):
         return make_backend("native")
+
+
+class TestNativeWithThePureParser(TestNative):
+    @pytest.fixture(autouse=True)
+    def pure(self, monkeypatch):
+        monkeypatch.setattr("transport_utils.h1.head._llhttp", None)
 
 
 class TestAsyncNative(BackendContract):

@@ -7,10 +7,13 @@ import os
 import sys
 import threading
 import time
+import types
 
+import httpx
 import pytest
 from transport_utils import errors
 from transport_utils.aio.transport import AsyncTransport
+from transport_utils.backends.httpx import HttpxBackend
 from transport_utils.backoff import Constant
 from transport_utils.deadline import Timeout
 from transport_utils.discovery import Discovery
@@ -198,7 +201,7 @@ async def test_killing_two_of_three_nodes_under_many_tasks_loses_no_call():
     servers[2].close()
 
 
-def test_discovery_adds_and_removes_nodes_and_never_masks_a_request():
+def test_pain_18_discovered_nodes_keep_what_the_seed_had_and_never_mask_a_request():
     with FaultServer(HELLO) as first, FaultServer(HELLO) as second:
         rounds = []
 
@@ -387,7 +390,7 @@ def test_fault_13_use_after_close_says_so(backend):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["native", "urllib3", "httpx"])
-def test_fault_14_a_forked_child_has_connections_of_its_own(backend):
+def test_fault_14_and_pain_10_a_forked_child_has_connections_of_its_own(backend):
     with FaultServer(HELLO) as server, Transport(server.url, backend=backend) as transport:
         transport.request("GET", "/parent")
         child = os.fork()
@@ -595,6 +598,70 @@ def test_pain_9_an_old_connection_is_not_used_again(option):
         while time.monotonic() < deadline:
             pass
         assert transport.request("GET", "/x").reused is False
+
+
+@pytest.mark.parametrize("backend", ["native", "urllib3", "requests", "httpx"])
+def test_fault_16_the_http_version_is_the_one_the_server_spoke(backend):
+    old = Answer(raw=b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", then_close=True)
+    with FaultServer(old, HELLO) as server, Transport(server.url, backend=backend) as transport:
+        versions = [transport.request("GET", "/x").meta.http_version for _ in range(2)]
+    assert versions == ["1.0", "1.1"]
+
+
+def test_pain_5_waiting_for_a_connection_has_a_limit_and_an_error_of_its_own():
+    with FaultServer(Answer(body=b"x" * 300_000)) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=1)
+        limits = Timeout(pool=0.1, read=30.0)
+        with (
+            Transport(endpoint, retry=0) as transport,
+            transport.request("GET", "/x", stream=True),
+            pytest.raises(errors.PoolTimeout) as caught,
+        ):
+            transport.request("GET", "/x", timeout=limits)
+    assert caught.value.sent is SentState.NOT_SENT
+    assert not transport.nodes.nodes[0].health.troubled
+
+
+def test_pain_13_a_unix_socket_is_an_endpoint_like_any_other(tmp_path):
+    path = str(tmp_path / "socket")
+    with (
+        FaultServer(HELLO, uds=path) as server,
+        Transport(Endpoint("http", "localhost", 80, uds=path)) as transport,
+    ):
+        response = transport.request("GET", "/x")
+        assert (response.content, response.node) == (b"hello", f"unix:{path}")
+        assert server.requests[0].header("host") == "localhost"
+
+
+@pytest.mark.parametrize("backend", ["native", "urllib3", "requests", "httpx"])
+def test_pain_16_proxies_and_netrc_of_the_environment_are_not_looked_up(backend, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NETRC", "/no/such/file")
+    with FaultServer(HELLO) as server, Transport(server.url, backend=backend) as transport:
+        assert transport.request("GET", "/x").content == b"hello"
+
+
+def test_pain_24_any_module_with_the_names_of_httpx_will_do():
+    renamed = types.ModuleType("httpx2")
+    renamed.__dict__.update({name: getattr(httpx, name) for name in httpx.__all__})
+    renamed.__name__ = "httpx2"
+    with (
+        FaultServer(HELLO) as server,
+        Transport(server.url, backend=HttpxBackend(renamed)) as transport,
+    ):
+        assert transport.request("GET", "/x").content == b"hello"
+        assert transport.backend.name == "httpx2"
+    with pytest.raises(errors.ConfigurationError, match="httpx99"):
+        HttpxBackend("httpx99")
+
+
+@pytest.mark.parametrize("backend", ["native2", "", "stdlib"])
+def test_unknown_backend_is_refused_with_the_known_ones(backend):
+    with pytest.raises(errors.ConfigurationError, match="native"):
+        Transport("http://h", backend=backend)
+    with pytest.raises(errors.ConfigurationError, match="native"):
+        AsyncTransport("http://h", backend=backend)
 
 
 # -- without a network
