@@ -7,6 +7,7 @@ waits, pages or catches is written out. Belongs to one event loop.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import (
     AsyncIterator,
@@ -20,6 +21,7 @@ from collections.abc import (
 from typing import Any
 
 from transport_utils import errors as transport_errors
+from transport_utils.backends import AsyncHttpBackend
 from transport_utils.deadline import Deadline
 from transport_utils.errors import TransportClosed
 
@@ -67,7 +69,12 @@ class AsyncHttpConnection(Options):
     def _open(self) -> None:
         from transport_utils.aio.backends.native import AsyncNativeBackend
 
-        self._backend = AsyncNativeBackend()
+        self._backend: AsyncHttpBackend = AsyncNativeBackend()
+        if "opentelemetry.trace" in sys.modules:  # else nobody can be listening
+            from transport_utils.backends.observed import observed_async
+            from transport_utils.telemetry import auto_hooks
+
+            self._backend = observed_async(self._backend, auto_hooks())
 
     async def perform_request(  # type: ignore[override]
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import sys
 import time
 import warnings
 import weakref
@@ -330,6 +331,11 @@ class BackendConnection(Options):
 
     def _open(self) -> None:
         self._backend = self._make_backend()
+        if "opentelemetry.trace" in sys.modules:  # else nobody can be listening
+            from transport_utils.backends.observed import observed
+            from transport_utils.telemetry import auto_hooks
+
+            self._backend = observed(self._backend, auto_hooks())
         self._send = self._backend.request
         # A node that sniffing removed is closed once the requests still under way are done with it.
         self._closer = weakref.finalize(self, self._backend.close)

@@ -15,9 +15,11 @@ from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.batch import Batch
 from v3io.dataplane.flat import FlatCalls
 from v3io.dataplane.kv_cursor import Cursor
+from v3io.dataplane.model import Trace
 from v3io.dataplane.response import Response, Responses
 from v3io.dataplane.stream_deletion import delete_steps, send_steps
 from v3io.paths import item_path
+from v3io.telemetry import tracer_if_wanted
 
 __all__ = ["Client"]
 
@@ -84,6 +86,8 @@ class Client(FlatCalls[Response]):
         self._access_key = resolve_access_key(
             access_key, required=self._transport.requires_access_key()
         )
+        tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
+        self._trace: Trace | None = None if tracer is None else tracer.around
         self._make_models()
 
     def _make_models(self) -> None:
@@ -230,7 +234,10 @@ class Client(FlatCalls[Response]):
         encoder_args: Mapping[str, Any],
         output: Callable[[Any], Any] | None = None,
     ) -> Any:
-        return self._transport.request(
+        request = self._transport.request
+        if self._trace is not None:
+            request = self._trace(request)
+        return request(
             container,
             access_key or self._access_key,
             raise_for_status,

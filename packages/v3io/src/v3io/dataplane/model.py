@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from v3io.paths import with_trailing_slash
 
-__all__ = ["Model", "Sender"]
+__all__ = ["Model", "Sender", "Trace"]
+
+Trace: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Puts a span around a transport's ``request``."""
 
 
 class Sender(Protocol):
     """What a model needs of its client."""
 
     _access_key: str | None
+    _trace: Trace | None
     _transport: Any
 
     def _send(
@@ -37,7 +41,10 @@ class Model:
 
     def __init__(self, client: Sender) -> None:
         self._client = client
-        self._request: Callable[..., Any] = client._transport.request
+        request = client._transport.request
+        self._request: Callable[..., Any] = (
+            request if client._trace is None else client._trace(request)
+        )
 
     @staticmethod
     def _ensure_path_ends_with_slash(path: str) -> str:

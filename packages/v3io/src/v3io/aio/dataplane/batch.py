@@ -10,6 +10,7 @@ from typing import Any
 from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.batch import BatchCalls, QueuedCall, collect
 from v3io.dataplane.flat import FlatCalls
+from v3io.dataplane.model import Trace
 from v3io.dataplane.request import Request
 
 __all__ = ["AsyncBatch"]
@@ -20,6 +21,7 @@ class _Encoder(FlatCalls[Any]):
 
     def __init__(self, client: Any) -> None:
         self._access_key: str | None = client._access_key
+        self._trace: Trace | None = None  # encoding is no call
         self._transport = self
         self.kv = kv.Model(self)
         self.object = object.Model(self)

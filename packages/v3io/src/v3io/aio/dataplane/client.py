@@ -15,8 +15,10 @@ from v3io.aio.dataplane.kv_cursor import Cursor
 from v3io.aio.dataplane.transport.native import Transport
 from v3io.connection_settings import create_logger, resolve_access_key, resolve_endpoint
 from v3io.dataplane.flat import FlatCalls
+from v3io.dataplane.model import Trace
 from v3io.dataplane.response import Response, Responses
 from v3io.paths import item_path
+from v3io.telemetry import tracer_if_wanted
 
 __all__ = ["Client"]
 
@@ -71,6 +73,8 @@ class Client(FlatCalls[Awaitable[Response]]):
             retry=retry,
             tls_verify=tls_verify,
         )
+        tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
+        self._trace: Trace | None = None if tracer is None else tracer.around_async
         self._make_models()
 
     def _make_models(self) -> None:
@@ -223,7 +227,10 @@ class Client(FlatCalls[Awaitable[Response]]):
         encoder_args: Mapping[str, Any],
         output: Callable[[Any], Any] | None = None,
     ) -> Any:
-        return await self._transport.request(
+        request = self._transport.request
+        if self._trace is not None:
+            request = self._trace(request)
+        return await request(
             container,
             access_key or self._access_key,
             raise_for_status,
