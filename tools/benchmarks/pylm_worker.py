@@ -208,8 +208,9 @@ def palm_client() -> None:
         route = ["server.foo", "stage2.foo", "stage3.foo"]
         more["sub_address"] = at(9)
     client = Client("server", at(8), logging_level=logging.CRITICAL, **more)
-    if SCENARIO in ("pub", "mib", "mib10", "req") and FAMILY == "original":
-        serve_client(fed_job(client, route))
+    if FAMILY == "original":
+        window = 1 if SCENARIO in ("pub", "mib", "mib10", "req") else 400
+        serve_client(fed_job(client, route, window))
     if SCENARIO in ("pub", "mib", "mib10", "req"):
 
         def run(count):
@@ -227,19 +228,30 @@ def palm_client() -> None:
     serve_client(run)
 
 
-def fed_job(client, route):
-    """Return a runner that feeds one job a payload at a time: the original's eval loses answers."""
+def fed_job(client, route, window):
+    """Return a runner that feeds one endless job: each job or eval of the original loses its first answers."""
     import queue
 
     feed = queue.SimpleQueue()
     job = client.job(route, iter(feed.get, None))
-    first = threading.Timer(0.5, feed.put, [PAYLOAD])
-    first.start()
+    # One message a moment until the first answer shows that the subscription has arrived.
+    arrived = threading.Event()
+
+    def knock():
+        while not arrived.wait(0.3):
+            feed.put(PAYLOAD)
+
+    threading.Thread(target=knock, daemon=True).start()
     next(job)
+    arrived.set()
+    time.sleep(0.5)
 
     def run(count):
-        for _ in range(count):
-            feed.put(PAYLOAD)
+        sent = 0
+        for got in range(count):
+            while sent < count and sent - got < window:
+                feed.put(PAYLOAD)
+                sent += 1
             next(job)
 
     return run

@@ -244,3 +244,18 @@ def test_prefix_subscriptions_match_and_strange_events_do_nothing():
         assert rules.on_event(event) == []
     rules.on_event(b"\x00ev")
     assert not rules.is_subscribed(b"even")
+
+
+def test_a_quick_worker_may_hold_more_jobs_and_a_slow_one_its_credit():
+    clock = FakeClock()
+    table = Kit.dispatcher()
+    table.ready(b"w", "w", 2, 1.0, clock())
+    worker = table.free_worker()
+    for _ in range(100):
+        job = table.assign(Job(b"x"), worker, clock())
+        table.finish(b"w", job, clock.advance(0.001))
+    assert worker.window == 16
+    for _ in range(10):
+        job = table.assign(Job(b"x"), worker, clock())
+        table.finish(b"w", job, clock.advance(0.5))
+    assert worker.window == 2

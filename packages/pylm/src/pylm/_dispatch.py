@@ -16,6 +16,10 @@ from typing import Any, Final
 __all__ = ["Dispatcher", "Group", "Job", "WorkerState"]
 
 MISSED_BEATS: Final = 3
+QUICK_S: Final = 0.005
+"""A worker that returns jobs within this time, their wait included, may hold more of them."""
+WIDEST: Final = 8
+"""Credits a quick worker may hold at most, times its own."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -44,6 +48,7 @@ class Job:
     group: Group | None = None
     identity: bytes = b""
     attempt: int = 0
+    assigned_at: float = 0.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -58,6 +63,17 @@ class WorkerState:
     jobs: dict[bytes, Job] = dataclasses.field(default_factory=dict)
     leaving: bool = False
     done: int = 0
+    window: int = 0
+    """Jobs it may hold now: its credit, and more while it answers at once."""
+
+    def adapt(self, took_s: float) -> None:
+        """Widen the window after a quick answer, fall back towards the credit after a slow one; 1 is kept."""
+        if self.credit == 1:
+            return
+        if took_s < QUICK_S:
+            self.window = min(self.window + 1, self.credit * WIDEST)
+        elif took_s > 4 * QUICK_S:
+            self.window = max(self.credit, self.window // 2)
 
 
 class Dispatcher:
@@ -85,7 +101,10 @@ class Dispatcher:
             known.seen = now
             known.leaving = False
             return
-        self.workers[identity] = WorkerState(identity, name, max(1, credit), heartbeat_s, now)
+        credit = max(1, credit)
+        self.workers[identity] = WorkerState(
+            identity, name, credit, heartbeat_s, now, window=credit
+        )
 
     def seen(self, identity: bytes, now: float) -> bool:
         """A worker gave a sign of life; return whether it is known."""
@@ -109,12 +128,13 @@ class Dispatcher:
         least = math.inf
         for worker in self.workers.values():
             load = len(worker.jobs)
-            if load < worker.credit and load < least and not worker.leaving:
+            if load < worker.window and load < least and not worker.leaving:
                 best, least = worker, load
         return best
 
-    def assign(self, job: Job, worker: WorkerState) -> bytes:
+    def assign(self, job: Job, worker: WorkerState, now: float = 0.0) -> bytes:
         """Put the job into the worker's hands; return the job's id."""
+        job.assigned_at = now
         if not job.identity:
             job.identity = struct.pack(">Q", next(self._numbers))
         job.attempt += 1
@@ -138,7 +158,7 @@ class Dispatcher:
             self.duplicates += 1
         return job
 
-    def finish(self, identity: bytes, job_id: bytes) -> Job | None:
+    def finish(self, identity: bytes, job_id: bytes, now: float | None = None) -> Job | None:
         """The worker is done with the job; return it, or ``None`` when it does not hold it (any more)."""
         worker = self.workers.get(identity)
         job = worker.jobs.pop(job_id, None) if worker is not None else None
@@ -146,6 +166,9 @@ class Dispatcher:
             self.duplicates += 1
             return None
         worker.done += 1
+        if now is not None:
+            worker.seen = now
+            worker.adapt(now - job.assigned_at)
         if worker.leaving and not worker.jobs:
             del self.workers[identity]
         return job

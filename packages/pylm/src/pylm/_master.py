@@ -210,7 +210,8 @@ class MasterEngine(Engine):
         dispatcher = self._dispatcher
         worker = dispatcher.free_worker() if dispatcher.workers else None
         if worker is not None:
-            identity = dispatcher.assign(job, worker)
+            assert self._loop is not None
+            identity = dispatcher.assign(job, worker, self._loop.clock())
             try:
                 send = self.worker_router_socket.send
                 send(worker.identity, SNDMORE | DONTWAIT)
@@ -299,8 +300,7 @@ class MasterEngine(Engine):
                 break
             kind, subject = head[:1], head[1:]
             if kind == b"R" and frame is not None:
-                job = dispatcher.finish(identity, subject)
-                dispatcher.seen(identity, now)
+                job = dispatcher.finish(identity, subject, now)
                 if job is not None:
                     if job.group is not None:
                         job.group.left -= 1

@@ -61,7 +61,8 @@ class ServerOptions:
         max_cache_bytes: Limit of the cache's values together; ``None`` for no limit.
         drain_s: Seconds a server may go on working after SIGTERM before it gives up the rest.
         heartbeat_s: Interval of a worker's heartbeats; a worker silent for three of them is dead.
-        credit: Jobs a worker holds at a time, the one in work included; 1 balances best, more hides latency.
+        credit: Jobs a worker holds at a time, the one in work included; 1 is exact and balances best, more hides
+            latency: then a worker that returns jobs within 5 ms may hold up to eight times as many.
         max_attempts: Runs of an idempotent job before its loss is reported.
         queue_limit: Jobs that wait inside a master for a worker; beyond, ``overflow`` decides.
         channel: How a worker gets its jobs: ``auto`` uses the acknowledged channel where the master has one,

@@ -27,10 +27,10 @@ def _command(cluster: Cluster, name: str, folder: str) -> list[str]:
         f"{folder}/{cluster.path.name}",
         name,
         "--bind",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 - inside a container
         "--hosts",
         "names",
-    ]  # noqa: S104
+    ]
 
 
 def _ports(cluster: Cluster, name: str) -> list[int]:
