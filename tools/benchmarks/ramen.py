@@ -259,7 +259,6 @@ def fill(folder: pathlib.Path, rows: int) -> QueueFiles:
     body = deflate(TEXT)
     with contextlib.closing(sqlite3.connect(files.database, isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
-        database.execute("DROP TRIGGER ramen_pushed")
         for start in range(0, rows, 50_000):
             database.execute("BEGIN")
             database.executemany(
@@ -268,11 +267,7 @@ def fill(folder: pathlib.Path, rows: int) -> QueueFiles:
                 ((f"r{number}", body) for number in range(start, min(rows, start + 50_000))),
             )
             database.execute("COMMIT")
-        database.execute("DROP TRIGGER ramen_removed")
     os.sync()
-    queue = DiskQueue(files)
-    queue.size()
-    queue.close()
     return files
 
 

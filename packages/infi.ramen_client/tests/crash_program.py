@@ -24,7 +24,7 @@ def write(config, acknowledge, writer_number, rng):
     writer = QueueWriter(config, durability=durability)
 
     def push(thread):
-        for number in range(100_000):
+        for number in range(25):
             base = f"{writer_number}-{thread}-{number}"
             if number % 7 == 3:
                 reqids = [f"{base}-{index}" for index in range(20)]
@@ -41,6 +41,7 @@ def write(config, acknowledge, writer_number, rng):
     for thread in threads:
         thread.start()
     push("t9")
+    threading.Event().wait()  # to be killed
 
 
 def child(work, *arguments):

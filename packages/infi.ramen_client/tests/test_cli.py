@@ -99,7 +99,7 @@ def test_doctor_finds_wrong_counters_and_corrects_them(command, writer_values):
     path = os.path.join(writer_values["queue_dir"], "imx_1099.db")
     database = sqlite3.connect(path)
     with database:
-        database.execute("UPDATE ramen_counters SET rows = 9")
+        database.execute("UPDATE ramen_counters SET base = -8")
     database.close()
     assert "9 messages counted, 1 are there" in command("doctor", "--repair", status=1)
     assert "is sound" in command("doctor")

@@ -368,7 +368,7 @@ def test_recount_and_check_of_a_sound_queue(files, queue):
     queue.push_many([message(number) for number in range(50)])
     assert queue.check() == []
     with contextlib.closing(sqlite3.connect(files.database)) as foreign, foreign:
-        foreign.execute("UPDATE ramen_counters SET rows = 7")
+        foreign.execute("UPDATE ramen_counters SET base = 7")
     queue.recount()
     assert queue.size() == 50
 

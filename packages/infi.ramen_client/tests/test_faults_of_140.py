@@ -517,7 +517,10 @@ def test_fault_22_trimming_is_one_short_transaction(make_pair, ramen_server):
 def test_fault_23_the_size_is_one_row(make_pair, ramen_server):
     _, writer = make_pair(ramen_server)
     fill(writer, 5)
-    assert statements(writer._queue.disk, writer.queue_size) == ["SELECT * FROM ramen_counters"]
+    seen = statements(writer._queue.disk, writer.queue_size)
+    assert len(seen) == 1
+    assert "ramen_counters" in seen[0]
+    assert "count(" not in seen[0]
 
 
 def test_fault_24_threads_leave_no_descriptors(make_pair, ramen_server):

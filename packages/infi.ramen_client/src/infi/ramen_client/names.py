@@ -3,6 +3,7 @@
 Source: ``validate_name`` and ``validate_version`` of 1.40, except that a trailing newline no longer passes.
 """
 
+import functools
 import re
 from typing import Any
 
@@ -16,7 +17,12 @@ _VERSION = re.compile(r"[a-zA-Z0-9._-]+")
 
 def is_name(value: Any) -> bool:
     """Whether ``str(value)`` is one or more letters, digits, dashes and underscores."""
-    return _NAME.fullmatch(str(value)) is not None
+    return _is_name(value if isinstance(value, str) else str(value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
 
 
 def validate_name(value: Any) -> None:

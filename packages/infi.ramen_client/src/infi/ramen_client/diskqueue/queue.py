@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 SYNC_INTERVAL_S = 0.05
 ROWS_PER_INSERT = 64
+_NUMERIC_STARTS = frozenset("-0123456789")
 _INSERTS = [
     "INSERT INTO queue (category, data_type, data_version, reqid, data) VALUES "  # noqa: S608
     + ", ".join(["(?, ?, ?, ?, ?)"] * count)
@@ -156,7 +157,10 @@ class DiskQueue:
         raise QueueError(5, "the queue is being replaced all the time", self.files.database)
 
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[StoredRow]) -> None:
-        altered = any(schema.is_altered_by_column(row[2]) for row in rows)
+        altered = False
+        for row in rows:
+            if type(row[2]) is str and row[2][0] in _NUMERIC_STARTS:
+                altered = altered or schema.is_altered_by_column(row[2])
         self._turn.take()
         try:
             if len(rows) <= ROWS_PER_INSERT and not altered:
@@ -251,14 +255,14 @@ class DiskQueue:
         return int(self.counters()["rows"])
 
     def counters(self) -> dict[str, int]:
-        """Return what is in the queue (``rows``, ``bytes``) and the totals since it was created.
+        """Return how many messages are in the queue (``rows``) and the totals since it was created.
 
         Raises:
             QueueError: The database cannot be read.
         """
         with self._lock:
             row = self._with_repair(
-                lambda connection: connection.execute("SELECT * FROM ramen_counters").fetchone(),
+                lambda connection: connection.execute(schema.READ_COUNTERS).fetchone(),
                 "read",
             )
             return {name: row[name] for name in schema.COUNTERS}
@@ -433,7 +437,7 @@ class DiskQueue:
         return False
 
     def recount(self) -> None:
-        """Set the counters of messages and bytes from the table itself; takes time.
+        """Count the messages and set the counters right; takes time.
 
         Raises:
             QueueError: The database cannot be written.

@@ -139,6 +139,7 @@ def _restore(path: str, folder: str) -> int:
                 "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'queue'", (last,)
             )
         connection.execute("UPDATE ramen_counters SET salvaged = salvaged + ?", (saved,))
+        schema.recount(connection)
         connection.execute("COMMIT")
     return saved
 

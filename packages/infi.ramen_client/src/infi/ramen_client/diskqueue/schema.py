@@ -1,8 +1,11 @@
 """Tables of the queue's database and the one way to open it.
 
 ``queue`` and its columns are those of 1.40, which may read and write the same file at any time. Beside it stand
-``ramen_counters``, one row kept up to date by triggers so that foreign writers are counted too, and ``ramen_versions``,
-which remembers a ``data_version`` such as ``008`` that the integer column of 1.40 would turn into ``8``.
+``ramen_counters``, one row, and ``ramen_versions``, which remembers a ``data_version`` such as ``008`` that the integer
+column of 1.40 would turn into ``8``.
+
+Removals are counted by a trigger, whoever removes; pushes need none, because the numbers of the rows are given out
+without gaps and SQLite keeps the last one. So a push writes two pages, as in 1.40, and the length is one subtraction.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles, sync_direct
 
 __all__ = [
     "COUNTERS",
+    "LOG_LIMIT",
+    "READ_COUNTERS",
     "connect",
     "create_database",
     "is_altered_by_column",
@@ -30,16 +35,25 @@ __all__ = [
 
 COUNTERS = (
     "rows",
-    "bytes",
     "pushed",
     "removed",
+    "removed_bytes",
     "accepted",
     "dropped",
     "dead",
     "trimmed",
     "salvaged",
 )
-"""Columns of ``ramen_counters``: what is in the queue now, then totals since the database was created."""
+"""How many messages are in the queue, then totals since the database was created."""
+
+READ_COUNTERS = (
+    "SELECT seq - base - removed AS rows, seq - base AS pushed, removed, removed_bytes, accepted, dropped, dead, "
+    "trimmed, salvaged FROM ramen_counters, "
+    "(SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'queue'), 0) AS seq)"
+)
+
+LOG_LIMIT = 8 * 1024 * 1024
+"""The log is cut to this size when it starts anew; it normally stays at half of it."""
 
 _QUEUE = (
     "CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY AUTOINCREMENT, "
@@ -49,12 +63,10 @@ _QUEUE = (
 _SIDE_TABLES = (
     "CREATE TABLE IF NOT EXISTS ramen_versions (id INTEGER PRIMARY KEY, data_version TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS ramen_counters (one INTEGER PRIMARY KEY CHECK (one = 1), "
-    + ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in COUNTERS)
+    + ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in ("base", *COUNTERS[2:]))
     + ")",
-    "CREATE TRIGGER IF NOT EXISTS ramen_pushed AFTER INSERT ON queue BEGIN "
-    "UPDATE ramen_counters SET rows = rows + 1, bytes = bytes + length(NEW.data), pushed = pushed + 1; END",
-    "CREATE TRIGGER IF NOT EXISTS ramen_removed AFTER DELETE ON queue BEGIN "
-    "UPDATE ramen_counters SET rows = rows - 1, bytes = bytes - length(OLD.data), removed = removed + 1; END",
+    "CREATE TRIGGER IF NOT EXISTS ramen_removed AFTER DELETE ON queue BEGIN UPDATE ramen_counters "
+    "SET removed = removed + 1, removed_bytes = removed_bytes + length(OLD.data); END",
     "CREATE TRIGGER IF NOT EXISTS ramen_version_removed AFTER DELETE ON queue "
     "WHEN typeof(OLD.data_version) <> 'text' BEGIN DELETE FROM ramen_versions WHERE id = OLD.id; END",
 )
@@ -63,14 +75,13 @@ _NAMES = frozenset(
         "queue",
         "ramen_versions",
         "ramen_counters",
-        "ramen_pushed",
         "ramen_removed",
         "ramen_version_removed",
     }
 )
-_COUNT = (
-    "INSERT OR REPLACE INTO ramen_counters (one, rows, bytes, pushed) "
-    "SELECT 1, count(*), coalesce(sum(length(data)), 0), count(*) FROM queue"
+_RECOUNT = (
+    "UPDATE ramen_counters SET base = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'queue'), 0) "
+    "- removed - (SELECT count(*) FROM queue)"
 )
 _NUMERIC = re.compile(r"-?\d+(?:[eE]-?\d+)?", re.ASCII)
 
@@ -99,7 +110,7 @@ def connect(path: str, *, timeout_s: float) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 8388608")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         connection.row_factory = sqlite3.Row
     except BaseException:
         connection.close()
@@ -193,11 +204,8 @@ def set_up(connection: sqlite3.Connection) -> None:
 
 
 def recount(connection: sqlite3.Connection) -> None:
-    """Set ``rows`` and ``bytes`` from the table itself; totals stay. For ``doctor``."""
-    connection.execute(
-        "UPDATE ramen_counters SET (rows, bytes) = "
-        "(SELECT count(*), coalesce(sum(length(data)), 0) FROM queue)"
-    )
+    """Count the rows and set the counters right; after numbers were given out with gaps."""
+    connection.execute(_RECOUNT)
 
 
 def _create_tables(connection: sqlite3.Connection) -> None:
@@ -205,9 +213,9 @@ def _create_tables(connection: sqlite3.Connection) -> None:
     connection.execute(_QUEUE)
     for statement in _SIDE_TABLES:
         connection.execute(statement)
-    counted = "ramen_counters" in present and {"ramen_pushed", "ramen_removed"} <= present
-    if not counted or connection.execute("SELECT 1 FROM ramen_counters").fetchone() is None:
-        connection.execute(_COUNT)
+    connection.execute("INSERT OR IGNORE INTO ramen_counters (one) VALUES (1)")
+    if not {"ramen_counters", "ramen_removed"} <= present:
+        connection.execute(_RECOUNT)
 
 
 def is_altered_by_column(data_version: Any) -> bool:

@@ -9,7 +9,8 @@ import contextlib
 import os
 import sqlite3
 
-from infi.ramen_client.diskqueue.database import WAL_SIZE, is_full
+from infi.ramen_client.diskqueue import schema
+from infi.ramen_client.diskqueue.database import is_full
 from infi.ramen_client.diskqueue.files import QueueFiles
 
 __all__ = ["RESERVE_SIZE", "Reserve", "live_bytes", "shrink", "trim"]
@@ -23,8 +24,8 @@ SHRINK_PAGES = 256
 def live_bytes(connection: sqlite3.Connection, files: QueueFiles) -> int:
     """Return the bytes that the messages take on disk.
 
-    Counted are the used pages of the database and what the log has beyond its working size of 4 MiB. The working size,
-    the index and the reserve, together at most 5.3 MiB, are not.
+    Counted are the used pages of the database and what the log has beyond 8 MiB, which only a foreign program that
+    reads for a long time makes it grow to. The log below that, its index and the reserve are not counted.
     """
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     free = connection.execute("PRAGMA freelist_count").fetchone()[0]
@@ -32,7 +33,7 @@ def live_bytes(connection: sqlite3.Connection, files: QueueFiles) -> int:
         log = os.stat(files.wal).st_size
     except FileNotFoundError:
         log = 0
-    return int((pages - free) * PAGE + max(0, log - WAL_SIZE))
+    return int((pages - free) * PAGE + max(0, log - schema.LOG_LIMIT))
 
 
 def trim(
@@ -56,7 +57,8 @@ def trim(
         return 0, 0
     connection.execute("BEGIN IMMEDIATE")
     try:
-        rows, size = connection.execute("SELECT rows, bytes FROM ramen_counters").fetchone()
+        rows = connection.execute(schema.READ_COUNTERS).fetchone()["rows"]
+        before = connection.execute("SELECT removed_bytes FROM ramen_counters").fetchone()[0]
         share = (live - limit) / live
         count = max(1, min(TRIM_ROWS, int(rows * share) + 1))
         dropped = connection.execute(
@@ -66,13 +68,13 @@ def trim(
         ).rowcount
         if dropped:
             connection.execute("UPDATE ramen_counters SET trimmed = trimmed + ?", (dropped,))
-        left = connection.execute("SELECT bytes FROM ramen_counters").fetchone()[0]
+        after = connection.execute("SELECT removed_bytes FROM ramen_counters").fetchone()[0]
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    return dropped, size - left
+    return dropped, after - before
 
 
 def shrink(connection: sqlite3.Connection) -> None:
