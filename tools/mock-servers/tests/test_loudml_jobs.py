@@ -93,6 +93,26 @@ def test_jobs_are_found_singly_or_several_and_head_wants_all(server):
     assert [entry["id"] for entry in call(server, "GET", "/jobs").json] == sorted(ids)
 
 
+def test_second_training_waits_for_the_first_and_time_goes_on(make_server):
+    server = make_server(evaluation_s=2.0)
+    server.cluster.buckets.save("b", daily_points(2), None)
+    path = "/models/m/_train?from=now-2d&max_evals=1"
+    first, second = (call(server, "POST", path).json for _ in range(2))
+    server.advance(2)
+    assert [job(server, each)["state"] for each in (first, second)] == ["done", "running"]
+    server.advance(2)
+    assert job(server, second)["state"] == "done"
+
+
+def test_bucket_of_the_feature_is_read_before_any_other(make_server):
+    server = make_server()
+    feature = {**MODEL["features"][0], "bucket": "own"}
+    call(server, "POST", "/models", {**MODEL, "name": "n", "features": [feature]})
+    job_id = call(server, "POST", "/models/n/_train?from=now-1d&input=b").json
+    server.advance()
+    assert job(server, job_id)["error"] == "Bucket not found (name = 'own')"
+
+
 def test_training_without_points_says_which_range_was_empty(server):
     job_id = call(server, "POST", "/models/m/_train?from=1600000000&to=1600003600").json
     server.advance()

@@ -1,6 +1,7 @@
 """Several nodes that share one state: what sniffing and fail-over see."""
 
 import json
+import sqlite3
 
 import pytest
 from loudml_client import BUCKET, MODEL, call
@@ -86,6 +87,23 @@ def test_real_clock_applies_job_reports_by_itself(loudml_server):
         assert state in ("waiting", "running")
     with pytest.raises(TypeError, match="ManualClock"):
         loudml_server.advance(1)
+
+
+def test_taken_port_leaves_nothing_running(loudml_server):
+    port = int(loudml_server.hosts[0].rpartition(":")[2])
+    with pytest.raises(OSError, match="in use"):
+        LoudmlServer(2, port=port - 1).start()
+
+
+def test_failed_write_leaves_the_store_usable(loudml_server):
+    store = loudml_server.cluster.store
+    store.put("bucket", "b", BUCKET)
+    store._database.execute("PRAGMA max_page_count = 1")
+    points = [{"timestamp": index, "v": index} for index in range(20_000)]
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        store.write_points("b", points, "m", 0.0)
+    store._database.execute("PRAGMA max_page_count = 1000000")
+    assert store.write_points("b", points, "m", 0.0) == 20_000
 
 
 def test_server_needs_a_node():

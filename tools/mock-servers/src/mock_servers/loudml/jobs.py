@@ -126,14 +126,28 @@ class JobHandle:
 Work = Callable[[JobHandle], Any]
 
 
-def _started_pool(workers: int, name: str) -> ThreadPoolExecutor:
-    """Return a pool whose threads all run already, so that none appears in the middle of a test."""
-    pool = ThreadPoolExecutor(workers, name)
-    together = threading.Barrier(workers + 1)
-    for _ in range(workers):
-        pool.submit(together.wait)
-    together.wait()
-    return pool
+class _Pool:
+    """Worker threads, all started already so that none appears in the middle of a test, and what they have to do.
+
+    Attributes:
+        threads: The executor.
+        queued: Jobs that no worker has taken yet; like ``running`` changed under the board's lock.
+        running: Jobs that a worker has taken.
+    """
+
+    def __init__(self, workers: int, name: str) -> None:
+        self.threads = ThreadPoolExecutor(workers, name)
+        self.queued = self.running = 0
+        self._workers = workers
+        together = threading.Barrier(workers + 1)
+        for _ in range(workers):
+            self.threads.submit(together.wait)
+        together.wait()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that run or will run as soon as a free worker wakes up."""
+        return self.running + min(self.queued, self._workers - self.running)
 
 
 class JobBoard:
@@ -162,29 +176,25 @@ class JobBoard:
         self._reports: deque[tuple[Job, str, Any]] = deque()
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
-        self._busy = 0
-        self._training = _started_pool(1, "loudml-training")
-        self._others = _started_pool(workers, "loudml-worker")
+        self._training = _Pool(1, "loudml-training")
+        self._others = _Pool(workers, "loudml-worker")
         self._next_sweep = clock.now() + 60
-
-    @property
-    def busy(self) -> int:
-        """Number of jobs whose work has not ended."""
-        with self._lock:
-            return self._busy
 
     def start(self, kind: JobType, model: str | None, work: Work) -> Job:
         """Accept a job and let its work begin as soon as a worker is free."""
         job = Job(kind, model, self.clock.now())
         job.outcome.set_running_or_notify_cancel()
+        pool = self._training if kind == "training" else self._others
         with self._lock:
             self._jobs[job.id] = job
-            self._busy += 1
-        pool = self._training if kind == "training" else self._others
-        pool.submit(self._work, job, work)
+            pool.queued += 1
+        pool.threads.submit(self._work, pool, job, work)
         return job
 
-    def _work(self, job: Job, work: Work) -> None:
+    def _work(self, pool: _Pool, job: Job, work: Work) -> None:
+        with self._lock:
+            pool.queued -= 1
+            pool.running += 1
         handle = JobHandle(self, job)
         try:
             handle.check()
@@ -204,7 +214,7 @@ class JobBoard:
             job.outcome.set_result(result)
         finally:
             with self._idle:
-                self._busy -= 1
+                pool.running -= 1
                 self._idle.notify_all()
 
     def report(self, job: Job, what: str, value: Any) -> None:
@@ -282,7 +292,7 @@ class JobBoard:
         self.clock.wake()
 
     def wait_idle(self, sleepers: Callable[[], int], timeout_s: float = 60.0) -> None:
-        """Return when all work has ended or sleeps on the clock.
+        """Return when all work has ended, sleeps on the clock, or waits for a worker that does.
 
         Args:
             sleepers: Returns how many workers sleep on the clock.
@@ -293,9 +303,9 @@ class JobBoard:
         """
         deadline = time.monotonic() + timeout_s
         with self._idle:
-            while self._busy > sleepers():
+            while (busy := self._training.busy + self._others.busy) > sleepers():
                 if time.monotonic() >= deadline:
-                    raise TimeoutError(f"{self._busy} jobs still run after {timeout_s} s")
+                    raise TimeoutError(f"{busy} jobs still run after {timeout_s} s")
                 self._idle.wait(0.002)
 
     def forget_all(self) -> None:
@@ -312,5 +322,5 @@ class JobBoard:
             for job in self._jobs.values():
                 job.cancel_requested = True
         self.clock.wake()
-        self._training.shutdown(cancel_futures=True)
-        self._others.shutdown(cancel_futures=True)
+        for pool in (self._training, self._others):
+            pool.threads.shutdown(cancel_futures=True)

@@ -198,7 +198,7 @@ class Models:
         settings = body["settings"]
 
         def work(handle: JobHandle) -> None:
-            source = self.buckets.usable(bucket or settings.get("default_bucket"))
+            source = self._source(settings, bucket)
             training = Model(settings, self.store).train(source, start, end, evaluations)
             while True:
                 try:
@@ -213,6 +213,11 @@ class Models:
         with self._lock:
             self._trainings[name] = job.id
         return job
+
+    def _source(self, settings: Mapping[str, Any], bucket: str | None = None) -> str:
+        """Return the bucket a model reads: its feature's own, else the one given, else its default."""
+        own = settings["features"][0].get("bucket")
+        return self.buckets.usable(own or bucket or settings.get("default_bucket"))
 
     def _add_version(self, name: str, fitted: Fit) -> None:
         with self._lock:
@@ -252,7 +257,7 @@ class Models:
 
         def work(handle: JobHandle) -> Any:
             settings, fitted = self._trained(name)
-            bucket = self.buckets.usable(settings.get("default_bucket"))
+            bucket = self._source(settings)
             model = Model(settings, self.store)
             result = model.evaluate(fitted, bucket, start, end, flag_abnormal)
             with self._lock:
@@ -288,7 +293,7 @@ class Models:
             settings, fitted = self._trained(name)
             if limit is not None and self.is_faithful:
                 raise LoudError("'DonutModel' object has no attribute 'test_constraint'")
-            bucket = self.buckets.usable(settings.get("default_bucket"))
+            bucket = self._source(settings)
             result = Model(settings, self.store).forecast(fitted, bucket, start, end, limit)
             if save:
                 self._save(name, settings, result, output_bucket)

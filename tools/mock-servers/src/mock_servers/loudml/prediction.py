@@ -74,7 +74,7 @@ class Model:
         """Return the value per time bucket with the feature's default applied, and whether any point was found."""
         feature = self.feature
         times, values = self._store.read_points(
-            feature.get("bucket") or bucket,
+            bucket,
             feature["field"],
             start,
             start + count * self.interval_s,

@@ -181,9 +181,17 @@ class LoudmlServer:
         return self.nodes[0].url
 
     def start(self) -> Self:
-        """Start all nodes and, on a real clock, what happens over time."""
-        for node in self.nodes:
-            node.start()
+        """Start all nodes and, on a real clock, what happens over time.
+
+        Raises:
+            OSError: A port is taken; nothing is left running.
+        """
+        try:
+            for node in self.nodes:
+                node.start()
+        except BaseException:
+            self.stop()
+            raise
         if not isinstance(self.clock, ManualClock):
             self._loop("loudml-ticker", self.cluster.jobs.tick)
             self._loop("loudml-scheduler", self.cluster.scheduler.run_due)

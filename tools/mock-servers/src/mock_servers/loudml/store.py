@@ -121,10 +121,10 @@ class Store:
                 rows.append((bucket, field, at, measurement, tag_text, float(value)))
         with self._lock:
             self._database.execute("BEGIN")
-            self._database.executemany(
-                "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?)", rows
-            )
-            self._database.execute("COMMIT")
+            with self._database:  # commits, or rolls back when the disk is full
+                self._database.executemany(
+                    "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?)", rows
+                )
         return len(rows)
 
     def read_points(
