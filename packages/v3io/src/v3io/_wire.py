@@ -16,7 +16,7 @@ from transport_utils.headers import check_field
 from transport_utils.messages import HeadLike, ResponseMeta
 from transport_utils.messages import Request as HttpRequest
 
-from v3io.dataplane.request import Encoded, JsonBody, Request
+from v3io.dataplane.request import OBJECT_TYPE, Encoded, JsonBody, Request
 from v3io.dataplane.response import Response
 from v3io.paths import encode_query, quote_path
 
@@ -40,7 +40,7 @@ class RequestWriter:
         self._fixed = f" HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
         self._with_length = self._fixed + "Content-Length: "
         self._without_body = self._with_length + "0\r\n"
-        self._tails: dict[tuple[str | None, str | None, bool], str] = {}
+        self._lines: dict[tuple[str, str | None, str | None, bool, bool], tuple[str, str]] = {}
 
     def write(self, encoded: Encoded, access_key: str | None) -> bytes | None:
         """Return head and body of a request.
@@ -72,31 +72,47 @@ class RequestWriter:
         if query:
             target = f"{target}?{encode_query(query)}"
         own = ""
+        is_object = own_headers is OBJECT_TYPE
         if own_headers is not None:
             is_json = is_json and "Content-Type" not in own_headers
-            own = "".join([f"{name}: {value}\r\n" for name, value in own_headers.items()])
-        tail = self._tails.get((function, access_key, is_json))
-        if tail is None:
-            tail = self._make_tail(function, access_key, is_json)
+            if not is_object:
+                own = "".join([f"{name}: {value}\r\n" for name, value in own_headers.items()])
+        lines = self._lines.get((method, function, access_key, is_json, is_object))
+        if lines is None:
+            lines = self._make_lines(method, function, access_key, is_json, is_object)
+        start, tail = lines
         if body is not None:
-            head = f"{method} {self._prefix}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
+            head = f"{start}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
             if kind is JsonBody:
                 return b"".join([head.encode("latin-1"), *body.pieces])
             whole: bytes = head.encode("latin-1") + body
             return whole
         fixed = self._without_body if method in _SENDS_LENGTH else self._fixed
-        return f"{method} {self._prefix}{target}{fixed}{own}{tail}".encode("latin-1")
+        return f"{start}{target}{fixed}{own}{tail}".encode("latin-1")
 
-    def _make_tail(self, function: str | None, access_key: str | None, is_json: bool) -> str:
-        tail = f"X-v3io-function: {function}\r\n" if function else ""
+    def _make_lines(
+        self,
+        method: str,
+        function: str | None,
+        access_key: str | None,
+        is_json: bool,
+        is_object: bool,
+    ) -> tuple[str, str]:
+        """Return what goes before the target and after the calls' own headers, and keep it."""
+        tail = "".join(f"{name}: {value}\r\n" for name, value in OBJECT_TYPE.items() if is_object)
+        if function:
+            tail += f"X-v3io-function: {function}\r\n"
         if access_key:
             check_field("X-v3io-session-key", access_key)
             tail += f"X-v3io-session-key: {access_key}\r\n"
         tail += (_JSON if is_json else "") + "\r\n"
-        if len(self._tails) >= 1024:  # one key per call would grow it for ever
-            self._tails.clear()
-        self._tails[function, access_key, is_json] = tail
-        return tail
+        if len(self._lines) >= 1024:  # one key per call would grow it for ever
+            self._lines.clear()
+        lines = self._lines[method, function, access_key, is_json, is_object] = (
+            f"{method} {self._prefix}",
+            tail,
+        )
+        return lines
 
 
 def stream_message(

@@ -42,6 +42,9 @@ __all__ = ["MAX_STRING_BYTES", "Encoder", "decode", "decode_page", "encode", "re
 MAX_STRING_BYTES = 61199
 """Longest string attribute, bytes of UTF-8."""
 
+_SURELY_SHORT = MAX_STRING_BYTES // 4
+"""Characters of a text that is short enough whatever they are."""
+
 Encoder: TypeAlias = Callable[[str, Any], dict[str, Any]]
 """Takes the attribute's name and value, returns the one-key dict of the wire."""
 
@@ -120,9 +123,13 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         ValueError: A float is NaN, or an array's typecode is not numeric.
         struct.error: A list is not all integers or all floats.
     """
-    encoded = {}
+    encoded: dict[str, dict[str, Any]] = {}
     for name, value in attributes.items():
-        encoder = _encoders.get(type(value))
+        kind = type(value)
+        if kind is str and len(value) <= _SURELY_SHORT:
+            encoded[name] = {"S": value}
+            continue
+        encoder = _encoders.get(kind)
         if encoder is None:
             encoder = _encoder_of_base(name, value)
         encoded[name] = encoder(name, value)

@@ -12,6 +12,7 @@ import urllib.parse
 __all__ = [
     "encode_query",
     "item_path",
+    "object_path",
     "quote_path",
     "shard_path",
     "url_join",
@@ -44,12 +45,21 @@ def url_join(base: str, *parts: str) -> str:
     return joined
 
 
+def object_path(container: str, path: str) -> str:
+    """Return ``url_join(container, path)``, sooner."""
+    if type(container) is str and type(path) is str and container and path and container[0] != "/":
+        return f"/{container}{path}" if path[0] == "/" else f"/{container}/{path}"
+    return url_join(container, path)
+
+
 def item_path(table_path: str, key: str) -> str:
     """Return the path of one item: ``key`` below ``table_path``; an absolute key replaces the table.
 
     Raises:
         ValueError: ``key`` is empty or not a str, or ``table_path`` is not a str.
     """
+    if type(key) is str and type(table_path) is str and key and table_path and key[0] != "/":
+        return table_path + key if table_path[-1] == "/" else f"{table_path}/{key}"
     if not isinstance(key, str) or not key:
         raise ValueError(f"key {key!r}: expected a non-empty str")
     if not isinstance(table_path, str):

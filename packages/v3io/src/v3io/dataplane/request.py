@@ -16,10 +16,11 @@ import orjson
 
 from v3io import attributes as typed
 from v3io import base64_codec
-from v3io.paths import encode_query, quote_path, url_join, with_trailing_slash
+from v3io.paths import encode_query, object_path, quote_path, url_join, with_trailing_slash
 
 __all__ = [
     "MAX_RECORDS",
+    "OBJECT_TYPE",
     "Encoded",
     "JsonBody",
     "Request",
@@ -52,7 +53,8 @@ Encoder: TypeAlias = Callable[..., Encoded]
 MAX_RECORDS = 1000
 """Most records of one PutRecords call."""
 
-_OBJECT_TYPE = {"Content-Type": "application-octet-stream"}  # compat: as 0.7.2 spells it
+OBJECT_TYPE = {"Content-Type": "application-octet-stream"}
+"""Own headers of object writes; compat: as 0.7.2 spells it."""
 _SEEK_TYPES = ("SEQUENCE", "TIME", "EARLIEST", "LATEST")
 
 
@@ -200,7 +202,7 @@ def encode_get_container_contents(
 
 def encode_head_object(container: str, path: str) -> Encoded:
     """Ask for an object's size and date."""
-    return "HEAD", url_join(container, path), None, None, None, None
+    return "HEAD", object_path(container, path), None, None, None, None
 
 
 def encode_get_object(
@@ -213,22 +215,22 @@ def encode_get_object(
         headers = {"Range": f"bytes={start}-{start + num_bytes - 1}"}
     elif offset:
         headers = {"Range": f"bytes={offset}"}  # compat: without the dash, which the platform takes
-    return "GET", url_join(container, path), None, None, headers, None
+    return "GET", object_path(container, path), None, None, headers, None
 
 
 def encode_put_object(container: str, path: str, body: Any, append: bool | None) -> Encoded:
     """Write an object, or append to it."""
     if isinstance(body, str):
         body = body.encode()
-    headers = {"Range": "-1"} if append else _OBJECT_TYPE
+    headers = {"Range": "-1"} if append else OBJECT_TYPE
     if append and isinstance(body, dict):
         body = orjson.dumps(body)
-    return "PUT", url_join(container, path), None, None, headers, body
+    return "PUT", object_path(container, path), None, None, headers, body
 
 
 def encode_delete_object(container: str, path: str) -> Encoded:
     """Delete an object, an item or an empty directory."""
-    return "DELETE", url_join(container, path), None, None, None, None
+    return "DELETE", object_path(container, path), None, None, None, None
 
 
 encode_delete_item = encode_delete_object
@@ -241,7 +243,7 @@ def encode_put_item(
     body: dict[str, Any] = {"Item": typed.encode(attributes)}
     if condition is not None:
         body["ConditionExpression"] = str(condition)
-    return "PUT", url_join(container, path), None, "PutItem", None, body
+    return "PUT", object_path(container, path), None, "PutItem", None, body
 
 
 def encode_update_item(
@@ -271,11 +273,11 @@ def encode_update_item(
                 "send two updates, or set the attributes in the expression"
             )
         body["Item"] = typed.encode(attributes)
-        return "PUT", url_join(container, path), None, "PutItem", None, body
+        return "PUT", object_path(container, path), None, "PutItem", None, body
     body["UpdateExpression"] = str(expression)
     if alternate_expression is not None:
         body["AlternateUpdateExpression"] = str(alternate_expression)
-    return "POST", url_join(container, path), None, "UpdateItem", None, body
+    return "POST", object_path(container, path), None, "UpdateItem", None, body
 
 
 def _attributes_to_get(attribute_names: str | Iterable[str]) -> str:
@@ -285,7 +287,7 @@ def _attributes_to_get(attribute_names: str | Iterable[str]) -> str:
 def encode_get_item(container: str, path: str, attribute_names: str | Iterable[str]) -> Encoded:
     """Read an item: GetItem."""
     body = {"AttributesToGet": _attributes_to_get(attribute_names)}
-    return "PUT", url_join(container, path), None, "GetItem", None, body
+    return "PUT", object_path(container, path), None, "GetItem", None, body
 
 
 def encode_get_items(
@@ -331,7 +333,7 @@ def encode_create_schema(
     """Write a table's ``.#schema`` object."""
     body = {"hashingBucketNum": 0, "key": key, "fields": fields}
     schema_path = url_join(container, with_trailing_slash(path) + ".#schema")
-    return "PUT", schema_path, None, None, _OBJECT_TYPE, body
+    return "PUT", schema_path, None, None, OBJECT_TYPE, body
 
 
 def _stream(container: str, path: str) -> str:

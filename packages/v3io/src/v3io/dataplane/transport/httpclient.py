@@ -63,7 +63,7 @@ class Transport(abstract.Transport):
     Source: ``v3io.dataplane.transport.httpclient.Transport`` of 0.7.2.
     """
 
-    _connection_timeout_s: ClassVar[float] = 20.0
+    _default_limits: ClassVar[Timeout] = default_limits(20.0)
     _request_max_retries: ClassVar[int] = 2
 
     def __init__(
@@ -98,21 +98,15 @@ class Transport(abstract.Transport):
 
     def _set_limits(self, timeout: Any) -> None:
         self._timeout = timeout
-        self._seen_timeout_s: float | None = None
-        if timeout is not None:
-            limits = Timeout.coerce(timeout)
-            self._limits, self._total_s = limits, limits.total
+        self._own_limits = None if timeout is None else Timeout.coerce(timeout)
 
     def _call_limits(self) -> tuple[Timeout, Deadline]:
         """Return the limits of each exchange, and when a call that begins now must have ended."""
-        if self._timeout is None:
-            seconds = Transport._connection_timeout_s
-            if seconds != self._seen_timeout_s:
-                self._seen_timeout_s = seconds
-                self._limits = default_limits(seconds)
-                self._total_s = None
-        total_s = self._total_s
-        return self._limits, _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
+        limits = self._own_limits
+        if limits is None:
+            return Transport._default_limits, _NEVER
+        total_s = limits.total
+        return limits, _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
 
     def with_options(self, *, timeout: Any = None, retry: RetryPolicy | None = None) -> Transport:
         """Return a transport with other limits over the same connections.
@@ -131,12 +125,12 @@ class Transport(abstract.Transport):
     @classmethod
     def get_connection_timeout(cls) -> float:
         """Return the seconds to connect, and of silence, of transports made without ``timeout``."""
-        return Transport._connection_timeout_s
+        return Transport._default_limits.read or 0.0
 
     @classmethod
     def set_connection_timeout(cls, timeout: float) -> None:
         """Set :meth:`get_connection_timeout` for the whole process, open clients included."""
-        Transport._connection_timeout_s = timeout
+        Transport._default_limits = default_limits(timeout)
 
     @classmethod
     def get_request_max_retries(cls) -> int:
@@ -198,7 +192,11 @@ class Transport(abstract.Transport):
                 output,
             )
         encoded = encoder(container, **encoder_args)
-        limits, deadline = self._call_limits()
+        limits = self._own_limits
+        if limits is None:
+            limits, deadline = Transport._default_limits, _NEVER
+        else:
+            limits, deadline = self._call_limits()
         payload = self._writer.write(encoded, access_key)
         channel = self._channel
         if payload is None:
