@@ -14,6 +14,7 @@ import os
 import ssl
 import threading
 import time
+import urllib.parse
 from typing import Any, NoReturn
 
 import urllib3
@@ -117,11 +118,12 @@ class Urllib3Backend:
                 self._leave_parent()
             if endpoint not in self._pools:
                 self._pools[endpoint] = self._open_pool(endpoint)
-            prefix = endpoint.path_prefix
+            prefix, headers = endpoint.path_prefix, endpoint.headers
             if endpoint.proxy is not None and endpoint.scheme == "http":
-                # A proxy is asked for the whole URL.
+                # A proxy is asked for the whole URL, and told who asks.
                 prefix = endpoint.base_url
-            template = HeadTemplate(host_header(endpoint), prefix, endpoint.headers)
+                headers = {**headers, **_proxy_headers(endpoint.proxy)}
+            template = HeadTemplate(host_header(endpoint), prefix, headers)
             if len(self._channels) >= _CHANNELS_MAX:
                 self._channels.clear()
             channel = (endpoint, self._pools[endpoint][1], template)
@@ -145,7 +147,9 @@ class Urllib3Backend:
             options["server_hostname"] = server_name(endpoint)
             # Not assert_hostname: urllib3 would switch the host name check of the shared context off.
         if endpoint.proxy is not None:
-            manager = urllib3.ProxyManager(endpoint.proxy, **options)
+            manager = urllib3.ProxyManager(
+                endpoint.proxy, proxy_headers=_proxy_headers(endpoint.proxy), **options
+            )
             manager.pool_classes_by_scheme = {"http": TrackingPool, "https": TrackingSecurePool}
             return manager, manager if endpoint.scheme == "http" else manager.connection_from_host(
                 endpoint.host, endpoint.port, endpoint.scheme
@@ -176,6 +180,14 @@ class Urllib3Backend:
         for owner, _ in pools.values():
             close_pools(owner)
         self._watchdog.stop()
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    """Return the credentials in a proxy's URL as the header that carries them; empty without any."""
+    auth = urllib3.util.parse_url(proxy).auth
+    if auth is None:
+        return {}
+    return dict(urllib3.util.make_headers(proxy_basic_auth=urllib.parse.unquote(auth)))
 
 
 def close_pools(owner: Any) -> None:
