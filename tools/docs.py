@@ -56,7 +56,8 @@ def build(package: pathlib.Path, linked: list[str]) -> int:
         "DOCS_VERSION": version_of(package),
         "DOCS_LINKED": " ".join(linked),
     }
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
+    # Always afresh: a page that is not read again would not repeat its warnings.
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", "-a", "-W", "--keep-going", "-q"]
     folders = ["-c", str(CONF), "-d", str(SITE / ".doctrees" / package.name)]
     return subprocess.call(
         [*command, *folders, str(package / "docs"), str(SITE / package.name)],

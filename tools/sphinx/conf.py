@@ -27,7 +27,7 @@ nitpicky = True
 OWN = "transport_utils|loudml|v3io|infi|pylm|ya_httpx_client"
 nitpick_ignore_regex = [
     (r"py:.*", rf"(?!({OWN})\b).*"),
-    (r"py:.*", r".*\._[A-Za-z].*|.*\.UNSET|.*[a-z]T"),
+    (r"py:.*", r".*\._[A-Za-z].*|.*\.UNSET|.*\.T|.*[a-z]T"),
 ]
 suppress_warnings = ["myst.domains"]
 

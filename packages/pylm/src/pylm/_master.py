@@ -54,7 +54,7 @@ class BaseMaster:
         yield message
 
     def handle_stream(self, message: Any) -> tuple[str, Any]:
-        """Return topic and message of an answer; see :meth:`pylm.servers.Server.handle_stream`."""
+        """Return topic and message of an answer; see ``pylm.servers.Server.handle_stream``."""
         if self.pipelined:
             message.stage += 1
             return self.name, message

@@ -138,7 +138,7 @@ class PubService(Outbound):
         self.server = server
 
     def handle_stream(self, message: Any) -> tuple[str, Any]:
-        """Return topic and message; see :meth:`pylm.servers.Server.handle_stream`."""
+        """Return topic and message; see ``pylm.servers.Server.handle_stream``."""
         if self.pipelined:
             message.stage += 1
             return self.server or self.name.decode(), message
