@@ -115,6 +115,8 @@ def json_reply():
 
 JOB = {
     "id": "a",
+    "name": "a",
+    "settings": {"name": "a"},
     "type": "training",
     "model": "m",
     "state": "done",
@@ -185,11 +187,11 @@ def run_script():
 
 @pytest.fixture
 def run_calls(recording_server, run_script):
-    """Return a function that makes every call of ``wire_calls.py``; gives per call the requests and the outcome."""
+    """Return a function that makes every call of a script; gives per call the requests and the outcome."""
 
-    def run(python, module):
+    def run(python, module, script="wire_calls.py"):
         server = recording_server(answer_like_a_server)
-        outcomes = run_script(python, "wire_calls.py", module, str(server.port))
+        outcomes = run_script(python, script, module, str(server.port))
         names = {f"/__call__/{name.replace(' ', '_')}".encode(): name for name in outcomes}
         calls = {name: {"requests": [], "outcome": outcomes[name]} for name in outcomes}
         for head, body in server.requests:

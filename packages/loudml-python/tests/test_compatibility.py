@@ -14,6 +14,7 @@ import pytest
 FOLDER = pathlib.Path(__file__).with_name("compat")
 NAMES = json.loads((FOLDER / "names_1.6.3.json").read_text())
 CALLS = json.loads((FOLDER / "calls_1.6.3.json").read_text())
+COMMANDS = json.loads((FOLDER / "commands_1.6.3.json").read_text())
 
 DIFFERENT_NAMES = {
     "Loud._format_url": "raised AttributeError whatever it was given; removed",
@@ -55,6 +56,17 @@ DIFFERENT_OUTCOMES = {
     "models.generator by name": "see the requests",
     "html answer": "text/* is returned as text instead of a SerializationError",
     "as POST: HEAD with a body": "a bool, as for every HEAD",
+}
+
+
+DIFFERENT_COMMANDS = {
+    "write-bucket b -d points.json -b 2": "writes all batches; the original failed after the first",
+    "list-model-versions m": "lists all, not only the first page of 50",
+    "list-model-versions m -a": "likewise",
+    "list-model-templates": "likewise",
+    "list-model-templates -a": "likewise",
+    "create-model-template t model.json": "works; the original failed with a TypeError",
+    "forecast-model m -f now -t now+1d -c f:low:3 --bg": "the constraint as the server reads it",
 }
 
 
@@ -123,6 +135,13 @@ def test_every_call_sends_the_same_requests_and_ends_the_same_way(run_calls):
     assert wrong == {}
     assert set(DIFFERENT_REQUESTS) - requests == set(), "listed as different, but the same"
     assert set(DIFFERENT_OUTCOMES) - outcomes == set(), "listed as different, but the same"
+
+
+def test_every_command_sends_the_same_requests(run_calls):
+    ours = run_calls(sys.executable, "loudml", "command_calls.py")
+    assert ours.keys() == COMMANDS.keys()
+    different = {name for name in ours if ours[name]["requests"] != COMMANDS[name]["requests"]}
+    assert different == set(DIFFERENT_COMMANDS)
 
 
 @pytest.mark.parametrize("module", sorted(NAMES))

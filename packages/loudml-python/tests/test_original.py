@@ -35,3 +35,7 @@ def test_the_names_written_down_are_those_of_the_original(original, run_script):
 
 def test_the_requests_written_down_are_those_of_the_original(original, run_calls):
     compare("calls_1.6.3.json", run_calls(original, "loudml_py"))
+
+
+def test_the_commands_written_down_are_those_of_the_original(original, run_calls):
+    compare("commands_1.6.3.json", run_calls(original, "loudml_py", "command_calls.py"))
