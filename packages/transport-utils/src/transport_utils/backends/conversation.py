@@ -255,7 +255,8 @@ class Conversation:
     def _read_long(self, first: bytes) -> bytes:
         """Receive a long body straight into the bytes object that is returned.
 
-        ``BytesIO`` hands out its buffer without a copy when it is exactly full.
+        ``BytesIO`` takes over, lets write into and hands out a bytes object that nobody else holds without a copy; and
+        ``bytes(n)`` gets its zeros from the system, where ``bytearray(n)`` writes them.
         """
         parser = self._parser
         connection = self._connection
@@ -263,9 +264,7 @@ class Conversation:
         if length > _LONG_BYTES:
             # Not believed until it arrives.
             return self._read_pieces(first)
-        holder = io.BytesIO()
-        holder.seek(length - 1)
-        holder.write(b"\0")
+        holder = io.BytesIO(bytes(length))
         with holder.getbuffer() as view:
             view[: len(first)] = first
             at = len(first)
