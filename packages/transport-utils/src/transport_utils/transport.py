@@ -218,6 +218,8 @@ class Transport:
         stop_on_error: bool = False,
     ) -> list[Response | TransportError]:
         """Send many requests over several connections on this thread; see :func:`transport_utils.batch.run_batch`."""
+        if self._discovery is not None:
+            self._discover()
         return run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
 
     @property

@@ -34,7 +34,14 @@ from transport_utils.messages import Request, Response
 from transport_utils.pool import ConnectionPool
 from transport_utils.sockets import Connection
 
-__all__ = ["Channel", "NativeBackend", "announced_length", "host_header", "same_connections"]
+__all__ = [
+    "Channel",
+    "NativeBackend",
+    "announced_length",
+    "host_header",
+    "request_line",
+    "same_connections",
+]
 
 _CHANNELS_MAX = 1024
 _INF = math.inf
@@ -303,7 +310,7 @@ class Channel:
             complete: Whether the whole request was written; ``None`` when ``payload`` was all of it.
         """
         self.pool.discard(connection)
-        method, target, _ = payload[: payload.index(b"\r\n")].decode("latin-1").split(" ", 2)
+        method, target = request_line(payload)
         if started:
             state = SentState.RESPONSE_STARTED
         elif sent >= len(payload) if complete is None else complete:
@@ -330,6 +337,12 @@ class Channel:
             kind = errors.ConnectionReset
             what = f"the connection broke ({error})"
         raise kind(what, node=self.base_url, method=method, target=target, sent=state) from error
+
+
+def request_line(payload: bytes) -> tuple[str, str]:
+    """Return method and target of an encoded request, as far as they can be told."""
+    method, _, rest = payload.partition(b"\r\n")[0].decode("latin-1").partition(" ")
+    return method, rest.partition(" ")[0]
 
 
 def host_header(endpoint: Endpoint) -> str:

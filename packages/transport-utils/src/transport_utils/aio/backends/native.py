@@ -15,7 +15,12 @@ from typing import NoReturn
 from transport_utils import errors
 from transport_utils.aio.connection import Answer, AsyncConnection
 from transport_utils.aio.pool import AsyncConnectionPool
-from transport_utils.backends.native import announced_length, host_header, same_connections
+from transport_utils.backends.native import (
+    announced_length,
+    host_header,
+    request_line,
+    same_connections,
+)
 from transport_utils.bodies import BodyStream, measure
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.endpoint import Endpoint
@@ -251,7 +256,7 @@ class AsyncChannel:
             state = SentState.PARTIAL if connection.unsent_bytes else SentState.SENT
         connection.end()
         self.pool.discard(connection)
-        method, target, _ = payload[: payload.index(b"\r\n")].decode("latin-1").split(" ", 2)
+        method, target = request_line(payload)
         if isinstance(error, TransportError):
             error.node, error.method, error.target, error.sent = (
                 self.base_url,
