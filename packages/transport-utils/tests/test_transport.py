@@ -758,7 +758,7 @@ def test_batch_retries_by_the_policy_and_takes_bodies_and_streams():
             [
                 Request("GET", "/1"),
                 Request("PUT", "/2", body=b"x"),
-                Request("PUT", "/3", body=iter([b"y"])),
+                Request("PUT", "/3", body=[b"y"]),
             ],
             connections=2,
         )

@@ -75,6 +75,8 @@ class HttpxBackend:
         fields = template.fields(request.method, request.target, request.headers, length)
         exchange = _Exchange(self, endpoint, request, deadline)
         try:
+            if deadline.expired(time.monotonic()):
+                raise errors.TotalTimeout("no time left to send the request")
             answer = transport.handle_request(self._translate(exchange, fields, body, length))
         except BaseException as error:
             exchange.fail(error)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from typing import Any
 
 import requests
@@ -76,11 +75,10 @@ class RequestsBackend:
             length = None if body is None else len(body)
         exchange = Exchange(endpoint, request, deadline, b"")
         exchange.wants_headers = True
-        timeout = request.timeout
-        now = time.monotonic()
         if deadline.at != math.inf:
             self._watchdog.watch(exchange, deadline, exchange.cut)
         try:
+            connect_s, read_s, _ = exchange.limits()
             prepared = self._prepare(template, endpoint, request, body, length)
             with exchanging(exchange):
                 answer = self._session.send(
@@ -88,10 +86,7 @@ class RequestsBackend:
                     stream=True,
                     allow_redirects=False,
                     proxies=_proxies(endpoint),
-                    timeout=(
-                        deadline.bound(timeout.connect, now),
-                        deadline.bound(timeout.read, now),
-                    ),
+                    timeout=(connect_s, read_s),
                 )
         except BaseException as error:
             self._watchdog.forget(exchange)

@@ -86,6 +86,22 @@ class Exchange:
             return SentState.NOT_SENT
         return SentState.PARTIAL
 
+    def limits(self) -> tuple[float | None, float | None, float | None]:
+        """Return how long connecting, a receive and the wait for a connection may take now, in seconds.
+
+        Raises:
+            TotalTimeout: No time is left.
+        """
+        now = time.monotonic()
+        deadline, timeout = self.deadline, self.request.timeout
+        if deadline.at <= now:
+            raise errors.TotalTimeout("no time left to send the request")
+        return (
+            deadline.bound(timeout.connect, now),
+            deadline.bound(timeout.read, now),
+            deadline.bound(timeout.pool, now),
+        )
+
     def cut(self) -> None:
         """End the exchange from another thread."""
         if self.sock is not None:

@@ -72,11 +72,10 @@ class Urllib3Backend:
             length = None if body is None else len(body)
         payload = template.encode(request.method, request.target, request.headers, length)
         exchange = Exchange(endpoint, request, deadline, payload)
-        timeout = request.timeout
-        now = time.monotonic()
         if deadline.at != math.inf:
             self._watchdog.watch(exchange, deadline, exchange.cut)
         try:
+            connect_s, read_s, pool_s = exchange.limits()
             with exchanging(exchange):
                 answer = pool.urlopen(
                     request.method,
@@ -86,11 +85,8 @@ class Urllib3Backend:
                     retries=False,
                     redirect=False,
                     assert_same_host=False,
-                    timeout=urllib3.Timeout(
-                        connect=deadline.bound(timeout.connect, now),
-                        read=deadline.bound(timeout.read, now),
-                    ),
-                    pool_timeout=deadline.bound(timeout.pool, now),
+                    timeout=urllib3.Timeout(connect=connect_s, read=read_s),
+                    pool_timeout=pool_s,
                     chunked=length == CHUNKED,
                     preload_content=False,
                     decode_content=False,

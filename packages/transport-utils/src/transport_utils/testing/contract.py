@@ -259,28 +259,43 @@ class BackendContract(TlsPromises):
         ids=["silent", "silent in the head", "drip", "drip chunks", "drip to the end"],
     )
     def test_deadline_holds_whatever_the_server_does(self, backend: HttpBackend, act: Any) -> None:
-        def call() -> None:
-            with FaultServer(act) as server, self.fails(errors.TotalTimeout):
-                self.send(backend, server, total_s=0.4)
+        with FaultServer(act) as server:
 
-        in_time(0.4, call)
+            def call() -> None:
+                with self.fails(errors.TotalTimeout):
+                    self.send(backend, server, total_s=0.4)
+
+            in_time(0.4, call)
 
     def test_deadline_holds_while_the_head_drips(self, backend: HttpBackend) -> None:
         if not self.deadline_in_head:
             pytest.skip("the library below knows no such limit")
 
-        def call() -> None:
-            with FaultServer(Drip(HELLO, every_s=0.1)) as server, self.fails(errors.TotalTimeout):
-                self.send(backend, server, total_s=0.4)
+        with FaultServer(Drip(HELLO, every_s=0.1)) as server:
 
-        in_time(0.4, call)
+            def call() -> None:
+                with self.fails(errors.TotalTimeout):
+                    self.send(backend, server, total_s=0.4)
+
+            in_time(0.4, call)
 
     def test_deadline_holds_while_sending(self, backend: HttpBackend) -> None:
-        def call() -> None:
-            with FaultServer(Silence(read=False)) as server, self.fails(errors.TotalTimeout):
-                self.send(backend, server, "PUT", body=b"x" * 20_000_000, total_s=0.4)
+        body = b"x" * 20_000_000
+        with FaultServer(Silence(read=False)) as server:
 
-        in_time(0.4, call)
+            def call() -> None:
+                with self.fails(errors.TotalTimeout):
+                    self.send(backend, server, "PUT", body=body, total_s=0.4)
+
+            in_time(0.4, call)
+
+    def test_nothing_is_sent_when_no_time_is_left(self, backend: HttpBackend) -> None:
+        with FaultServer(HELLO) as server:
+            self.send(backend, server)
+            for method in ("GET", "POST"):
+                with self.fails(errors.TotalTimeout, SentState.NOT_SENT):
+                    self.send(backend, server, method, total_s=-1.0)
+            assert len(server.requests) == 1
 
     def test_drip_without_a_deadline_completes(self, backend: HttpBackend) -> None:
         act = Drip(HELLO, every_s=0.01, size=10)

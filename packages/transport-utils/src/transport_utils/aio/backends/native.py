@@ -153,6 +153,8 @@ class AsyncChannel:
         """
         pool = self.pool
         now = time.monotonic()
+        if deadline.at <= now:
+            raise self._late(payload)
         connection = pool.take_idle(now) or await pool.lease(timeout, deadline, now)
         try:
             done = connection.begin(method, now, timeout.read, timeout.write, deadline.at, False)
@@ -183,6 +185,8 @@ class AsyncChannel:
         payload = self.template.encode(request.method, request.target, request.headers, length)
         timeout = request.timeout
         now = time.monotonic()
+        if deadline.at <= now:
+            raise self._late(payload)
         connection = self.pool.take_idle(now) or await self.pool.lease(timeout, deadline, now)
         reused = connection.served > 0
         sent = False
@@ -241,6 +245,12 @@ class AsyncChannel:
             raise errors.LocalProtocolError(
                 f"the body is {'longer' if left < 0 else 'shorter'} than its content-length of {length}"
             )
+
+    def _late(self, payload: bytes) -> errors.TotalTimeout:
+        method, target = request_line(payload)
+        return errors.TotalTimeout(
+            "no time left to send the request", node=self.base_url, method=method, target=target
+        )
 
     def fail(
         self, error: BaseException, connection: AsyncConnection, payload: bytes, *, sent: bool
