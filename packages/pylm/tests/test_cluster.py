@@ -1,5 +1,6 @@
 """The cluster file and everything the command line does with it."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -81,11 +82,14 @@ last = "second"
 
 def free_block(count):
     while True:
-        with socket.socket() as probe:
+        with contextlib.ExitStack() as stack:
+            probe = stack.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             base = probe.getsockname()[1]
-        if base + count < 60000:
-            return base
+            with contextlib.suppress(OSError, OverflowError):
+                for offset in range(1, count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
+                return base
 
 
 @pytest.fixture
@@ -229,9 +233,9 @@ def test_run_starts_supervises_and_stops_a_cluster(file):
     try:
         for line in process.stdout:
             lines.append(line)
-            if "answer" in line:
+            if "| answer" in line:
                 break
-        assert "talk" in lines[-1] or "answer b'21x'" in lines[-1]
+        assert "| answer b'21x'" in lines[-1]
         cluster = load(file)
         with make_client(cluster, "crew", timeout=20) as client:
             assert client.eval("crew.foo", b"x") == b"wx"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import transport_utils.errors
+import zmq
 
 from pylm._version import __version__
 from pylm.cluster.config import Cluster, load
@@ -22,7 +23,7 @@ class _Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(context)
-        except (transport_utils.errors.TransportError, FileExistsError, OSError) as error:
+        except (transport_utils.errors.TransportError, OSError, zmq.ZMQError) as error:
             raise click.ClickException(str(error)) from error
 
 
