@@ -6,16 +6,23 @@ the others go on with the nodes there are, and a failure is logged, except at th
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import math
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
+from transport_utils.deadline import Deadline
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import ConfigurationError
 
-__all__ = ["Discover", "Discovery", "DiscoverySchedule"]
+__all__ = ["Discover", "Discovery", "DiscoverySchedule", "current_deadline", "within"]
+
+_deadline: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
+    "transport_utils.discovery.deadline", default=None
+)
 
 Discover: TypeAlias = (
     "Callable[[Any, str], Iterable[Endpoint]] | Callable[[Any, str], Awaitable[Iterable[Endpoint]]]"
@@ -106,3 +113,19 @@ class DiscoverySchedule:
         if succeeded:
             self._started = True
         self._lock.release()
+
+
+@contextlib.contextmanager
+def within(deadline: Deadline | None) -> Iterator[None]:
+    """Bind the requests that ``discover`` makes to the deadline of the call that waits for it; ``None`` for no call."""
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def current_deadline(deadline: Deadline) -> Deadline:
+    """Return the earlier of a request's own deadline and that of the call it is made for."""
+    outer = _deadline.get()
+    return deadline if outer is None or outer.at >= deadline.at else outer

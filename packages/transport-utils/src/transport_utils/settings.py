@@ -23,7 +23,7 @@ from transport_utils.compression import (
     accept_encoding,
 )
 from transport_utils.deadline import DEFAULT_TIMEOUT, Deadline, Timeout
-from transport_utils.discovery import Discovery, DiscoverySchedule
+from transport_utils.discovery import Discovery, DiscoverySchedule, current_deadline
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import ConfigurationError, SerializationError
 from transport_utils.health import HealthPolicy
@@ -166,6 +166,8 @@ class Settings:
             if self.compression is not None and type(body) is bytes:
                 headers, body = _compressed(self.compression, headers, body)
         deadline = _NEVER if limits.total is None else Deadline(started + limits.total)
+        if self.discovery is not None:
+            deadline = current_deadline(deadline)
         policy = self.retry if retry is UNSET else self._policy(retry)
         request = Request(method, target, headers, body, limits, stream, None, idempotent)
         call = Call(self, request, started, deadline, policy, context)
@@ -181,6 +183,7 @@ class Settings:
             and (request.body is None or type(request.body) is bytes)
             and self.compression is None
             and self.hooks is None
+            and self.discovery is None
         ):
             started = self.now()
             deadline = _NEVER if limits.total is None else Deadline(started + limits.total)

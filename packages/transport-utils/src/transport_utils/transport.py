@@ -17,7 +17,8 @@ from transport_utils.backends import HttpBackend, make_backend, watch_pools
 from transport_utils.batch import run_batch
 from transport_utils.call import Call
 from transport_utils.compression import Compression, DecodeLimits, Encoding
-from transport_utils.discovery import Discovery
+from transport_utils.deadline import Deadline
+from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
@@ -235,7 +236,7 @@ class Transport:
         send = self._backend.request
         while True:
             if self._discovery is not None:
-                self._discover()
+                self._discover(call.deadline)
             node = call.pick()
             try:
                 response = send(node.endpoint, call.request, call.deadline)
@@ -262,7 +263,7 @@ class Transport:
         if self._closing.wait(seconds):
             raise TransportClosed("the transport was closed during a pause between attempts")
 
-    def _discover(self) -> None:
+    def _discover(self, deadline: Deadline | None = None) -> None:
         """Ask for the nodes if it is time to."""
         schedule = self._settings.discovery
         assert schedule is not None
@@ -272,7 +273,8 @@ class Transport:
             return
         succeeded = False
         try:
-            found: Any = self._discovery.discover(self, reason)
+            with within(deadline):
+                found: Any = self._discovery.discover(self, reason)
             gone = self.nodes.replace_all(found)
             succeeded = True
         except Exception as cause:

@@ -14,7 +14,8 @@ from transport_utils.auth import Auth
 from transport_utils.backends import AsyncHttpBackend, watch_pools
 from transport_utils.call import Call
 from transport_utils.compression import Compression, DecodeLimits, Encoding
-from transport_utils.discovery import Discovery
+from transport_utils.deadline import Deadline
+from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
@@ -189,7 +190,7 @@ class AsyncTransport:
         send = self._backend.request
         while True:
             if self._discovery is not None:
-                await self._discover()
+                await self._discover(call.deadline)
             node = call.pick()
             try:
                 response = await send(node.endpoint, call.request, call.deadline)
@@ -225,7 +226,7 @@ class AsyncTransport:
         if self._closed:
             raise TransportClosed("the transport was closed during a pause between attempts")
 
-    async def _discover(self) -> None:
+    async def _discover(self, deadline: Deadline | None = None) -> None:
         """Ask for the nodes if it is time to."""
         schedule = self._settings.discovery
         assert schedule is not None
@@ -235,8 +236,10 @@ class AsyncTransport:
             return
         succeeded = False
         try:
-            answer: Any = self._discovery.discover(self, reason)
-            gone = self.nodes.replace_all(await answer)
+            with within(deadline):
+                answer: Any = self._discovery.discover(self, reason)
+                found = await answer
+            gone = self.nodes.replace_all(found)
             succeeded = True
         except Exception as cause:
             if reason == "start":

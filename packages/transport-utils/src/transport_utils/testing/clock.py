@@ -6,7 +6,7 @@ __all__ = ["FakeClock"]
 
 
 class FakeClock:
-    """Monotonic time under the control of a test, for the policies, which are told the time by ``now=``.
+    """Monotonic time under the control of a test; give it as ``clock=`` to a transport, or its ``now`` to a policy.
 
     Args:
         now: Where it starts, seconds.
