@@ -69,8 +69,10 @@ def table(session: dict[str, Any]) -> Table:
     from rich.table import Table
 
     shown = Table(title=f"session of process {session['pid']}", title_justify="left")
-    for name in ("url / provider", "state", "in flight", "queued", "served", "failed", "repeated"):
-        shown.add_column(name, justify="left" if name in ("url / provider", "state") else "right")
+    shown.add_column("url / provider", min_width=20, overflow="fold")
+    shown.add_column("state")
+    for name in ("in flight", "queued", "served", "failed", "repeated"):
+        shown.add_column(name, justify="right")
     for name in ("p50", "p99", "GLM/h"):
         shown.add_column(name, justify="right")
     for url, found in session["urls"].items():

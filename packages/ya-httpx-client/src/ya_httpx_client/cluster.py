@@ -43,7 +43,7 @@ class Cluster:
     """The service behind one URL.
 
     Args:
-        manager: Runs yapapi services (:class:`ya_httpx_client.manager.ServiceManager`).
+        manager: Runs yapapi services (``ya_httpx_client.manager.ServiceManager``).
         image_hash: Image of the provider's virtual machine.
         entrypoint: Program and arguments that start the server; or a function of a start context and an address that
             does (the decorator form); ``None`` if the image starts it by itself.

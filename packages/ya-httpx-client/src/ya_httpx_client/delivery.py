@@ -22,6 +22,7 @@ from transport_utils.retry import Raise, RetryAfter, RetryPolicy, RetryState
 from ya_httpx_client.errors import Attempt, to_httpx
 from ya_httpx_client.events import ExecutionRepeated
 from ya_httpx_client.exchange import Timeouts, replayable_content
+from ya_httpx_client.telemetry import span
 
 if TYPE_CHECKING:
     from ya_httpx_client.cluster import Cluster
@@ -78,16 +79,24 @@ async def deliver(cluster: Cluster, request: Any) -> Any:
         provider. asyncio.CancelledError: The caller was cancelled; the execution was broken off.
     """
     attempts: list[Attempt] = []
-    try:
-        response = await _deliver(cluster, request, attempts)
-    except errors.TransportError as error:
-        cluster.failed += 1
-        raise to_httpx(error, request, attempts) from error
+    with span(request) as opened:
+        try:
+            response, provider = await _deliver(cluster, request, attempts)
+        except errors.TransportError as error:
+            cluster.failed += 1
+            raise to_httpx(error, request, attempts) from error
+        if opened is not None:
+            opened.set_attribute("http.response.status_code", response.status_code)
+            opened.set_attribute("ya_httpx_client.executions", len(attempts) + 1)
+            opened.set_attribute("ya_httpx_client.provider", provider)
     cluster.served += 1
     return response
 
 
-async def _deliver(cluster: Cluster, request: Any, attempts: list[Attempt]) -> Any:
+async def _deliver(
+    cluster: Cluster, request: Any, attempts: list[Attempt]
+) -> tuple[Any, str]:
+    """Return the response and the name of the provider that gave it."""
     rules = cluster.rules.of(request)
     timeouts = Timeouts.of(request)
     started = time.monotonic()
@@ -102,7 +111,8 @@ async def _deliver(cluster: Cluster, request: Any, attempts: list[Attempt]) -> A
         )
         began = time.monotonic()
         try:
-            return await instance.execute(request, timeouts, settle=idempotent and replayable)
+            settle = idempotent and replayable
+            return await instance.execute(request, timeouts, settle=settle), instance.label
         except errors.TransportError as failure:
             error = failure
         now = time.monotonic()

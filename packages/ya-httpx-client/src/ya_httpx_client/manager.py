@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-from ya_market.exceptions import ApiException
 from yapapi import Golem
 from yapapi.config import ApiConfig
 from yapapi.network import Network, NetworkError, Node
@@ -189,6 +188,7 @@ class ServiceManager:
             raise SetupError(
                 "no gftp executable on PATH; it comes with yagna (and with mock-servers)"
             )
+        await self._check_key()
         settings = {name: value for name, value in self.executor_cfg.items() if name != "app_key"}
         settings["api_config"] = self.api
         base = settings.pop("strategy", None)
@@ -206,13 +206,29 @@ class ServiceManager:
         golem.add_event_consumer(self._market_event)
         try:
             await golem.start()
-        except ApiException as cause:
-            if cause.status in (400, 401, 403):
+        except Exception as cause:  # each of yapapi's API packages has an ApiException of its own
+            status = getattr(cause, "status", None)
+            if status in (400, 401, 403):
                 raise SetupError(
-                    f"the daemon refused: {cause.status} {cause.body or cause.reason}"
+                    f"the daemon refused: {status} {getattr(cause, 'body', None) or cause}"
                 ) from cause
             raise
         return golem
+
+    async def _check_key(self) -> None:
+        """Ask who we are: yapapi would not understand a refusal.
+
+        Raises:
+            SetupError: The daemon does not know the application key.
+            OSError: There is no daemon.
+        """
+        try:
+            async with self.http.get(f"{self.api.api_url}/me") as answer:
+                if answer.status == 401:
+                    text = (await answer.text()).strip()
+                    raise SetupError(f"the daemon at {self.api.api_url} refused: {text} (YAGNA_APPKEY)")
+        except aiohttp.ClientError as cause:
+            raise ConnectionError(f"no daemon at {self.api.api_url}: {cause}") from cause
 
     def _market_event(self, event: Any) -> None:
         if self._on_market_event is not None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -30,7 +30,7 @@ WATCH_S = 2.0
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0, pool=None)
 """Timeouts of ``Session.client()`` unless it is given others. ``Rules.deadline_s`` limits the wait for a provider."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+StartSteps = Callable[..., Any]
 
 
 class YagnaTransport(httpx.AsyncBaseTransport):
@@ -98,7 +98,7 @@ class Session:
 
     def startup(
         self, url: str, image_hash: str, init_cluster_size: Any = 1, **options: Any
-    ) -> Callable[[F], F]:
+    ) -> Callable[[StartSteps], StartSteps]:
         """Return a decorator for the function that starts the server behind ``url``.
 
         The function receives a start context, whose ``run`` and ``send_...`` methods record commands for the
@@ -118,7 +118,7 @@ class Session:
         self._check_new(url)
         settings = self.options.replace(**options)
 
-        def decorate(start_steps: F) -> F:
+        def decorate(start_steps: StartSteps) -> StartSteps:
             self._add(url, image_hash, start_steps, init_cluster_size, settings)
             return start_steps
 
@@ -191,7 +191,7 @@ class Session:
 
     @property
     def manager(self) -> Any:
-        """The yapapi side (:class:`ya_httpx_client.manager.ServiceManager`), imported when this is first read."""
+        """The yapapi side (``ya_httpx_client.manager``), imported when this is first read."""
         if self._manager is None:
             require_yapapi()
             from ya_httpx_client.manager import ServiceManager
