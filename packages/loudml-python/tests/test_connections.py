@@ -158,6 +158,14 @@ def test_broken_compressed_answers_are_an_error_that_says_so(
         client.models.get()
 
 
+def test_a_post_whose_answer_is_broken_is_sent_once(recording_server, http_reply, connection_class):
+    server = recording_server(lambda head, _: http_reply(200, b"no", Content_Encoding="gzip"))
+    client = Loud(server.host, connection_class=connection_class)
+    with client, pytest.raises(ConnectionError, match="gzip"):
+        client.models.create({"a": 1})
+    assert len(server.requests) == 1
+
+
 @pytest.fixture(scope="module")
 def authority():
     return trustme.CA()

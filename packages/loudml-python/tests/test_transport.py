@@ -1,5 +1,8 @@
 """Retries, deadlines, errors: what the transport does when things go wrong."""
 
+import contextlib
+import socket
+import threading
 import time
 
 import pytest
@@ -184,6 +187,30 @@ def test_a_total_holds_against_a_silent_server(loudml_server, connection_class):
         with pytest.raises(ConnectionTimeout):
             loud.info(request_timeout=Timeout(total=0.4))
         assert time.monotonic() - began < 2
+
+
+def test_a_total_holds_against_a_trickle(connection_class):
+    stop = threading.Event()
+
+    def drip():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not stop.wait(0.05):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        with Loud(host, connection_class=connection_class, max_retries=0) as loud:
+            began = time.monotonic()
+            with pytest.raises(ConnectionTimeout):
+                loud.info(request_timeout=Timeout(total=0.4))
+            assert time.monotonic() - began < 2
+        stop.set()
+        thread.join()
 
 
 def test_head_is_true_or_false(loud, loudml_server):

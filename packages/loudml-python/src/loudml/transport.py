@@ -132,7 +132,8 @@ class BaseTransport:
         self.last_sniff = _clock.now()
         self.kwargs = kwargs
         self.hosts = hosts
-        self._budget = RetryBudget()
+        # A node that dies under many threads costs each of them a retry; only a lasting outage uses this up.
+        self._budget = RetryBudget(capacity=5000)
         self._retry_policy()  # refuses impossible figures now instead of at the first failure
         self._sniffed_from: dict[str, Any] = {}
         self._seeds: list[tuple[Any, dict[str, Any]]] = []

@@ -270,9 +270,12 @@ class Options(Connection):
             if encoding:
                 try:
                     content = decode_body(content, encoding)
-                except transport_errors.TransportError:
+                except transport_errors.TransportError as cause:
                     # A failure status is never hidden by its body.
                     if ok:
+                        # The server has done its work: a POST must not be sent again.
+                        cause.sent = transport_errors.SentState.RESPONSE_STARTED
+                        cause.node = self._base_url
                         raise
         try:
             text = content.decode("utf-8", "surrogatepass")
