@@ -19,6 +19,7 @@ from transport_utils.h1 import LIMITS, Head, ResponseParser, parse_head
 __all__ = ["Answer", "AsyncConnection"]
 
 _HIGH_BYTES = 1024 * 1024
+_RECEIVE_BYTES = 64 * 1024
 _INF = math.inf
 
 
@@ -271,6 +272,9 @@ class AsyncConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; called by the loop."""
         self._transport = transport  # type: ignore[assignment]
+        if hasattr(transport, "max_size"):
+            # asyncio asks for 256 KiB at a time, which the C library maps and unmaps for every receive.
+            transport.max_size = _RECEIVE_BYTES
         transport.set_write_buffer_limits(high=_HIGH_BYTES)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
