@@ -109,7 +109,9 @@ async def straight_server(image: pathlib.Path) -> AsyncIterator[str]:
         process.wait()
 
 
-async def sequential(ours: httpx.AsyncClient, plain: httpx.AsyncClient, base: str) -> tuple[float, float]:
+async def sequential(
+    ours: httpx.AsyncClient, plain: httpx.AsyncClient, base: str
+) -> tuple[float, float]:
     """Return the median times of a GET through a provider and straight, in turns, seconds."""
     times: dict[str, list[float]] = {URL: [], base: []}
     for _ in range(SEQUENTIAL):
@@ -120,7 +122,9 @@ async def sequential(ours: httpx.AsyncClient, plain: httpx.AsyncClient, base: st
     return statistics.median(times[URL]), statistics.median(times[base])
 
 
-async def concurrent(client: httpx.AsyncClient, base: str, tasks: int, lost: list[BaseException]) -> float:
+async def concurrent(
+    client: httpx.AsyncClient, base: str, tasks: int, lost: list[BaseException]
+) -> float:
     """Return how long a thousand GETs by a number of tasks took, seconds."""
     numbers = iter(range(CONCURRENT))
 

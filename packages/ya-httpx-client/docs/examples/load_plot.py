@@ -43,7 +43,8 @@ def simulate():
 
 def line(rows, column, scale, colour):
     points = " ".join(
-        f"{40 + row[0] * (WIDTH - 80) / MINUTES:.1f},{HEIGHT - 30 - row[column] * scale:.1f}" for row in rows
+        f"{40 + row[0] * (WIDTH - 80) / MINUTES:.1f},{HEIGHT - 30 - row[column] * scale:.1f}"
+        for row in rows
     )
     return f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>'
 

@@ -93,9 +93,7 @@ async def deliver(cluster: Cluster, request: Any) -> Any:
     return response
 
 
-async def _deliver(
-    cluster: Cluster, request: Any, attempts: list[Attempt]
-) -> tuple[Any, str]:
+async def _deliver(cluster: Cluster, request: Any, attempts: list[Attempt]) -> tuple[Any, str]:
     """Return the response and the name of the provider that gave it."""
     rules = cluster.rules.of(request)
     timeouts = Timeouts.of(request)

@@ -226,7 +226,9 @@ class ServiceManager:
             async with self.http.get(f"{self.api.api_url}/me") as answer:
                 if answer.status == 401:
                     text = (await answer.text()).strip()
-                    raise SetupError(f"the daemon at {self.api.api_url} refused: {text} (YAGNA_APPKEY)")
+                    raise SetupError(
+                        f"the daemon at {self.api.api_url} refused: {text} (YAGNA_APPKEY)"
+                    )
         except aiohttp.ClientError as cause:
             raise ConnectionError(f"no daemon at {self.api.api_url}: {cause}") from cause
 

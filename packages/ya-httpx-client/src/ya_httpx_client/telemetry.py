@@ -38,5 +38,7 @@ def span(request: Any) -> Iterator[Any]:
         "url.path": request.url.path,
     }
     name = f"ya_httpx_client {request.method}"
-    with tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes) as opened:
+    with tracer.start_as_current_span(
+        name, kind=trace.SpanKind.CLIENT, attributes=attributes
+    ) as opened:
         yield opened

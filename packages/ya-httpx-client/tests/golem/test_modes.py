@@ -135,7 +135,9 @@ async def test_several_urls_clients_and_sessions_in_turn(golem, running, nothing
         ({"price_per_hour": 10_000.0}, {}, httpx.PoolTimeout, "rejected"),
     ],
 )
-async def test_caller_learns_why_nothing_comes(golem, monkeypatch, settings, environment, kind, text):
+async def test_caller_learns_why_nothing_comes(
+    golem, monkeypatch, settings, environment, kind, text
+):
     for name, value in environment.items():
         if value is None:
             monkeypatch.delenv(name)
@@ -178,7 +180,9 @@ async def test_status_of_a_running_session(golem, running, monkeypatch, tmp_path
 
 
 def test_command_explains_itself():
-    done = subprocess.run([sys.executable, "-m", "ya_httpx_client.cli", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ya_httpx_client.cli", "--help"], capture_output=True, text=True
+    )
     assert CliRunner().invoke(main, ["status", "--help"]).output.startswith("Usage:")
     assert done.returncode == 0
 
@@ -190,7 +194,9 @@ async def test_failing_event_callback_hurts_nobody(golem, caplog):
         raise RuntimeError("my fault")
 
     session = Session({"budget": 1, "subnet_tag": "public"}, on_event=fail)
-    session.add_url("http://calc", IMAGE_HASH, ("/bin/sh", "-c", f"{SERVE} 0.0.0.0:80 >/dev/null 2>&1 &"))
+    session.add_url(
+        "http://calc", IMAGE_HASH, ("/bin/sh", "-c", f"{SERVE} 0.0.0.0:80 >/dev/null 2>&1 &")
+    )
     async with session, session.client() as client:
         assert (await client.get("http://calc/echo")).status_code == 200
     assert "my fault" in caplog.text
