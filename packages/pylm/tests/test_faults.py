@@ -706,8 +706,10 @@ def test_e38_limits_hold_and_nobody_redirects_clients(address, running, client):
     assert talk.set(b"tcp://127.0.0.1:1", "pull_address") == ""
     assert talk.delete("pub_address") == "" or talk.get("pub_address")
     assert talk.set(b"x" * 2000, "big") == ""
+    with pytest.raises(errors.TooLarge, match="at most 10000 bytes"):
+        talk.eval("s.foo", b"x" * 20_000)
     with pytest.raises(errors.TimedOut):
-        talk.eval("s.foo", b"x" * 20_000, timeout=0.3)
+        talk.eval("s.foo", b"x" * 200_000, timeout=0.3)
     assert talk.eval("s.foo", b"x") == b"sx"
 
 

@@ -165,6 +165,7 @@ def test_a_remote_error_shows_the_users_traceback(server, client):
         talk.eval("my_server.fails", b"x")
     assert 'raise KeyError("missing")' in caught.value.remote_traceback
     assert caught.value.server == "my_server"
+    assert "pylm" not in caught.value.remote_traceback.replace(__file__, "")
 
 
 def test_the_originals_failure_payload_is_a_choice(server, client, monkeypatch):

@@ -145,3 +145,14 @@ def test_an_extension_with_one_more_flag_is_parsed():
     assert _wire.parse_extension(complete).idempotent
     assert not _wire.is_complete(_wire.strip_complete(complete))
     assert _wire.strip_complete(_wire.add_complete(ext)) == ext
+
+
+def test_errors_pickle_with_what_came_back():
+    import pickle
+
+    failure = errors.to_failure(KeyError("k"), server="s", function="f", stage=2)
+    error = pickle.loads(pickle.dumps(errors.from_failure(failure)))
+    assert (error.server, error.function, error.stage) == ("s", "f", 2)
+    assert "KeyError" in str(error)
+    unknown = errors.from_failure(_wire.Failure(kind="FromTheFuture", text="new", server="s"))
+    assert type(unknown) is errors.RemoteError

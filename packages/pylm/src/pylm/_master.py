@@ -175,19 +175,19 @@ class MasterEngine(Engine):
                 if extension.deadline_ms:
                     assert self._loop is not None
                     deadline = self._loop.clock() + extension.deadline_ms / 1000
-            if self.options.overflow == "raise":
-                self._refuse_overload()
-                if len(self._dispatcher.queue) >= self.options.queue_limit:
-                    raise Overloaded(
-                        f"{self.name} has {len(self._dispatcher.queue)} jobs waiting for workers; try later"
-                    )
+            if self._guards:
+                self._admit(payload)
+            waiting = len(self._dispatcher.queue)
+            if self.options.overflow == "raise" and waiting >= self.options.queue_limit:
+                raise Overloaded(f"{self.name} has {waiting} jobs waiting for workers; try later")
             if not self._scatters:
                 self._dispatch(Job(self._to_worker(message, payload), None, idempotent, deadline))
                 return
             copies = [self._to_worker(*item) for item in self._scatter(message, payload)]
         except Exception as error:
             self._log_failure(error)
-            self._mark_failed(message, error, self.name, "scatter")
+            where = "scatter" if self._scatters else message.function.rpartition(".")[2]
+            self._mark_failed(message, error, self.name, where)
             self._answer(message, FAILED_PAYLOAD, failed=True)
             return
         group = Group(len(copies))

@@ -156,6 +156,8 @@ class RequestServer(OldEngine):
             serializer = ""
             if ext and _wire.has_more(ext):
                 serializer = _wire.parse_extension(ext).serializer
+            if self._guards:
+                self._admit(payload)
             server, function = _calls.split_route(message.function, 0)
             if server != self.name:
                 self.logger.error("You called the wrong server")
@@ -253,8 +255,8 @@ class _Chained(OldEngine):
                     self._push_on(message, payload, ext)
                     return
                 serializer = extension.serializer
-            if self.options.overflow == "raise":
-                self._refuse_overload()
+            if self._guards:
+                self._admit(payload)
             server, function = _calls.split_route(message.function, 0)
             if server != self.name:
                 self.logger.error("You called the wrong server")

@@ -25,7 +25,7 @@ from pylm._outlet import Outlet
 from pylm._stats import Stats
 from pylm._version import __version__
 from pylm.config import ServerOptions
-from pylm.errors import Malformed, Overloaded, PylmError, to_failure
+from pylm.errors import Malformed, Overloaded, PylmError, TooLarge, to_failure, user_traceback
 from pylm.persistence.kv import DictDB
 
 __all__ = ["DEFAULT_OPTIONS", "FAILED_PAYLOAD", "Engine", "SideService", "endpoint_of"]
@@ -137,6 +137,9 @@ class Engine:
         self._cache_socket: zmq.Socket[bytes] | None = None
         self._verbs = CacheVerbs(self.cache, logger, stats=self.stats.encoded)
         self._count = 0
+        self._guards = (
+            self.options.overflow == "raise" or self.options.max_message_bytes is not None
+        )
         self._paused = False
         self._draining = False
         self._stop_asked = False
@@ -397,8 +400,13 @@ class Engine:
             else:
                 self._loop.call_later(0.005, self._check_backlog)
 
-    def _refuse_overload(self) -> None:
-        """Raise :class:`Overloaded` when the policy is to refuse and the way out is full."""
+    def _admit(self, payload: bytes) -> None:
+        """Refuse a message that is too large, or, when the policy says so, one that comes while the way out is full."""
+        limit = self.options.max_message_bytes
+        if limit is not None and len(payload) > limit:
+            raise TooLarge(
+                f"{self.name} takes messages of at most {limit} bytes; this one has {len(payload)}"
+            )
         if self.options.overflow == "raise" and self._outlet is not None and self._outlet.is_full():
             raise Overloaded(
                 f"{self.name} has {self._outlet.waiting()} answers waiting for slow readers; try later"
@@ -411,7 +419,8 @@ class Engine:
         import traceback
 
         self.logger.error("User function gave an error")
-        for line in traceback.format_exc().rstrip().splitlines():
+        text = "".join(traceback.format_exception(type(error), error, user_traceback(error)))
+        for line in text.rstrip().splitlines():
             self.logger.error("%s", line)
 
     def _decode(self, frame: bytes, old: bool = False) -> tuple[_wire.Envelope, bytes] | None:

@@ -107,8 +107,8 @@ class _Stage(Engine):
                     return
                 serializer = extension.serializer
                 trace = extension.trace
-            if self.options.overflow == "raise":
-                self._refuse_overload()
+            if self._guards:
+                self._admit(payload)
             key = (message.function, message.stage)
             found = self._routes.get(key)
             if found is None:

@@ -27,7 +27,15 @@ from pylm._server import DEFAULT_OPTIONS, FAILED_PAYLOAD
 from pylm._stats import Stats
 from pylm._version import __version__
 from pylm.config import ConfigurationError, ServerOptions
-from pylm.errors import Malformed, PylmError, TimedOut, WrongServer, WrongType, to_failure
+from pylm.errors import (
+    Malformed,
+    PylmError,
+    TimedOut,
+    WrongServer,
+    WrongType,
+    to_failure,
+    user_traceback,
+)
 
 __all__ = ["MuxWorker", "Worker", "WorkerEngine"]
 
@@ -241,7 +249,8 @@ class WorkerEngine:
             self.logger.error("%s", error.message)
             return
         self.logger.error("%s User function %s gave an error", self.name, name)
-        for line in traceback.format_exc().rstrip().splitlines():
+        text = "".join(traceback.format_exception(type(error), error, user_traceback(error)))
+        for line in text.rstrip().splitlines():
             self.logger.error("%s", line)
 
     def start(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import transport_utils.errors
 import zmq
@@ -17,6 +17,8 @@ from pylm.security import Curve
 __all__ = ["ConfigurationError", "Overflow", "ServerOptions", "check_choice", "check_seconds"]
 
 ConfigurationError = transport_utils.errors.ConfigurationError
+
+HARD_LIMIT: Final = 4
 
 Overflow: TypeAlias = Literal["block", "drop-oldest", "raise"]
 
@@ -57,7 +59,8 @@ class ServerOptions:
         stall_s: Seconds after which answers for a reader that takes nothing at all are dropped and counted.
         hold_s: Seconds an answer waits for its reader's subscription.
         high_water_mark: Queue length of each socket and peer, messages; ``None`` for the library's 1000.
-        max_message_bytes: Frames above it close the sender's connection; ``None`` for no limit.
+        max_message_bytes: Larger payloads are answered with :class:`~pylm.errors.TooLarge`; frames four times as large
+            close the sender's connection unread. ``None`` for no limit.
         max_cache_bytes: Limit of the cache's values together; ``None`` for no limit.
         drain_s: Seconds a server may go on working after SIGTERM before it gives up the rest.
         heartbeat_s: Interval of a worker's heartbeats; a worker silent for three of them is dead.
@@ -140,7 +143,7 @@ class ServerOptions:
             if self.high_water_mark is not None:
                 socket.set_hwm(self.high_water_mark)
             if self.max_message_bytes is not None:
-                socket.maxmsgsize = self.max_message_bytes
+                socket.maxmsgsize = HARD_LIMIT * self.max_message_bytes + 65536
             if self.curve is not None:
                 self.curve.apply(socket, as_server=bind is not None)
             if bind is not None:

@@ -20,7 +20,9 @@ Servers turn failures into the :class:`Failure` record of the envelope, clients 
 
 from __future__ import annotations
 
+import os
 import traceback as _traceback
+import types
 from typing import Any
 
 import transport_utils.errors
@@ -142,6 +144,7 @@ _KINDS: dict[str, type[PylmError]] = {
 }
 
 _TRACEBACK_LIMIT = 64 * 1024
+_OWN_FOLDER = os.path.dirname(__file__) + os.sep
 
 
 def to_failure(error: BaseException, *, server: str, function: str, stage: int = 0) -> Failure:
@@ -157,9 +160,21 @@ def to_failure(error: BaseException, *, server: str, function: str, stage: int =
     failure.kind = "RemoteError"
     failure.type = f"{kind.__module__}.{kind.__qualname__}"
     failure.text = str(error).encode(errors="replace").decode()[:_TRACEBACK_LIMIT]
-    text = "".join(_traceback.format_exception(kind, error, error.__traceback__))
+    text = "".join(_traceback.format_exception(kind, error, user_traceback(error)))
     failure.traceback = text.encode(errors="replace").decode()[-_TRACEBACK_LIMIT:]
     return failure
+
+
+def user_traceback(error: BaseException) -> types.TracebackType | None:
+    """Return the traceback without our own frames at its top: it begins in the user's function."""
+    trace = error.__traceback__
+    while (
+        trace is not None
+        and trace.tb_next is not None
+        and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER)
+    ):
+        trace = trace.tb_next
+    return trace
 
 
 def from_failure(failure: Failure) -> PylmError:
