@@ -62,6 +62,7 @@ def parameters(signature):
         (Loud, AsyncLoud),
         (type(Loud().models), aio.AsyncModelsClient),
         (type(Loud().models.versions), aio.AsyncModelVersionsClient),
+        (type(Loud().models.hooks), aio.AsyncModelHooksClient),
         (type(Loud().jobs), aio.AsyncJobsClient),
         (type(Loud().jobs.id("a")), aio.AsyncJobClient),
         (type(Loud().scheduled_jobs), aio.AsyncScheduledJobsClient),

@@ -1,7 +1,7 @@
 """The whole surface against the mock server: what users do, and what they get back."""
 
 import pytest
-from loudml import JobFailed, Loud, NativeHttpConnection, NotFoundError
+from loudml import JobFailed, Loud, NativeHttpConnection, NotFoundError, RequestError
 
 SETTINGS = {
     "name": "cpu",
@@ -76,6 +76,30 @@ def test_inference_of_several_models_starts_and_stops(trained):
     assert trained.models.stop_inference(["cpu"]) == ""
     with pytest.raises(NotFoundError):
         trained.models.stop_inference(["cpu", "other"])
+
+
+def test_settings_can_be_replaced_and_the_last_training_shown(trained):
+    assert trained.models.update("cpu", {**SETTINGS, "interval": "5m"}) == ""
+    (model,) = trained.models.get("cpu")
+    assert (model["settings"]["interval"], model["state"]["trained"]) == ("5m", True)
+    assert trained.models.training("cpu")["state"] == "done"
+    with pytest.raises(RequestError, match="span"):
+        trained.models.update("cpu", {**SETTINGS, "span": 0})
+
+
+def test_hooks_of_a_model(loud):
+    loud.models.create(SETTINGS)
+    config = {"type": "a", "text": "{desc}"}
+    hook = {"name": "mark", "type": "annotations", "config": config}
+    assert loud.models.hooks.get("cpu") == []
+    assert loud.models.hooks.create("cpu", hook) == "success"
+    assert loud.models.hooks.get("cpu") == ["mark"]
+    assert loud.models.hooks.get("cpu", "mark") == {"type": "annotations", "config": config}
+    assert loud.models.hooks.delete("cpu", "mark") == "success"
+    with pytest.raises(NotFoundError):
+        loud.models.hooks.delete("cpu", "mark")
+    with pytest.raises(ValueError, match="'hook_name'"):
+        loud.models.hooks.delete("cpu", "")
 
 
 def test_points_can_be_read_back(trained):

@@ -25,7 +25,7 @@ from transport_utils.backends import AsyncHttpBackend
 from transport_utils.deadline import Deadline
 from transport_utils.errors import TransportClosed
 
-from loudml import _clock, buckets, jobs, models, scheduled_jobs, templates
+from loudml import _clock, buckets, jobs, model_hooks, models, scheduled_jobs, templates
 from loudml._call import Call, is_node_failure
 from loudml._hosts import Host, _normalize_hosts
 from loudml._namespace import SKIP_IN_PATH, NamespacedClient, query_params
@@ -55,6 +55,7 @@ __all__ = [
     "AsyncJobClient",
     "AsyncJobsClient",
     "AsyncLoud",
+    "AsyncModelHooksClient",
     "AsyncModelVersionsClient",
     "AsyncModelsClient",
     "AsyncScheduledJobsClient",
@@ -316,10 +317,15 @@ class AsyncModelVersionsClient(_AsyncNamespacedClient, models.ModelVersionsClien
         return False
 
 
+class AsyncModelHooksClient(_AsyncNamespacedClient, model_hooks.ModelHooksClient):
+    """The asynchronous :class:`~loudml.model_hooks.ModelHooksClient`."""
+
+
 class AsyncModelsClient(_AsyncNamespacedClient, models.ModelsClient):
     """The asynchronous :class:`~loudml.models.ModelsClient`."""
 
     _versions_class = AsyncModelVersionsClient
+    _hooks_class = AsyncModelHooksClient
 
 
 class AsyncScheduledJobsClient(_AsyncNamespacedClient, scheduled_jobs.ScheduledJobsClient):

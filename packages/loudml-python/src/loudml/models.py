@@ -11,6 +11,7 @@ from typing import Any
 
 from loudml._namespace import NamespacedClient, _make_path, query_params, require, require_settings
 from loudml.errors import NotFoundError
+from loudml.model_hooks import ModelHooksClient
 
 __all__ = ["ModelVersionsClient", "ModelsClient"]
 
@@ -102,13 +103,16 @@ class ModelsClient(NamespacedClient):
 
     Attributes:
         versions: The :class:`ModelVersionsClient`.
+        hooks: The :class:`~loudml.model_hooks.ModelHooksClient`.
     """
 
     _versions_class = ModelVersionsClient
+    _hooks_class = ModelHooksClient
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self.versions = self._versions_class(client)
+        self.hooks = self._hooks_class(client)
 
     @query_params("fields", "include_fields", "page", "per_page", "sort")
     def get(
@@ -198,6 +202,49 @@ class ModelsClient(NamespacedClient):
         """
         options = {"fields": fields, "include_fields": include_fields, "sort": sort}
         return self._pages(model_names, per_page, options)
+
+    @query_params()
+    def update(
+        self,
+        model_name: str | list[str],
+        settings: dict[str, Any],
+        params: dict[str, Any] | None = None,
+    ) -> Any:
+        """Replace the settings of a model, or of several given as a list: ``PATCH /models/name``.
+
+        Not in 1.6.3. The training is kept; if ``interval`` changes, inference goes on at the new one.
+
+        Args:
+            model_name: The model; servers of 1.6 create one that does not exist.
+            settings: All settings, as for :meth:`create`; the name in them does not matter.
+            params: Extra query parameters, sent first.
+
+        Returns:
+            The empty str.
+
+        Raises:
+            ValueError: ``model_name`` or a key is empty.
+            TypeError: ``settings`` is not a mapping.
+            RequestError: The server finds a mistake in it, and names the field.
+        """
+        require("model_name", model_name)
+        require_settings(settings)
+        path = _make_path("models", model_name)
+        return self.transport.perform_request("PATCH", path, params=params, body=settings)
+
+    @query_params()
+    def training(self, model_name: str, params: dict[str, Any] | None = None) -> Any:
+        """Return the last training job of a model, a dict as in ``jobs.get``: ``GET /models/name/training``.
+
+        Not in 1.6.3.
+
+        Raises:
+            ValueError: ``model_name`` is empty.
+            NotFoundError: There is no such model, or it was not trained since the server started.
+        """
+        require("model_name", model_name)
+        path = _make_path("models", model_name, "training")
+        return self.transport.perform_request("GET", path, params=params)
 
     @query_params("from", "to", "epochs", "max_evals", "continue")
     def train(self, model_name: str, params: dict[str, Any] | None = None) -> Any:
