@@ -21,8 +21,8 @@ PYTEST = ["-m", "pytest", "-c", "tools/pytest.ini", "--rootdir", "."]
 COVERAGE = ["-m", "coverage", "run", "--rcfile", "tools/coveragerc"]
 
 
-GOLEM = "packages/ya-httpx-client/tests"
-REAL_YAGNA = "packages/ya-httpx-client/tests/real_yagna"
+GOLEM = ["packages/ya-httpx-client/tests", "tests-integration/golem"]
+REAL_YAGNA = ["packages/ya-httpx-client/tests/real_yagna"]
 NOTHING_COLLECTED = 5
 # Of the old releases yapapi asks for, on newer Pythons.
 OLD_WARNINGS = ["-W", "ignore:path is deprecated:DeprecationWarning"]
@@ -37,10 +37,10 @@ def run_pytest(arguments: list[str], *, coverage: bool) -> int:
 def golem_arguments(arguments: list[str]) -> list[str] | None:
     """Return the arguments for the golem environment, ``None`` when nothing in it is asked for."""
     paths = [word for word in arguments if (ROOT / word.partition("::")[0]).exists()]
-    ours = [word for word in paths if "ya-httpx-client" in word]
+    ours = [word for word in paths if "ya-httpx-client" in word or "golem" in word]
     if paths and not ours:
         return None
-    return [word for word in arguments if word not in paths] + (ours or [GOLEM])
+    return [word for word in arguments if word not in paths] + (ours or GOLEM)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         place = GOLEM if "--golem" in arguments else REAL_YAGNA
         rest = [argument for argument in arguments if argument not in ("--golem", "--real-yagna")]
         named = any((ROOT / word.partition("::")[0]).exists() for word in rest)
-        return run_pytest([*OLD_WARNINGS, *rest, *([] if named else [place])], coverage=gate)
+        return run_pytest([*OLD_WARNINGS, *rest, *([] if named else place)], coverage=gate)
     if gate:
         subprocess.check_call([sys.executable, *COVERAGE[:2], "erase", *COVERAGE[3:]], cwd=ROOT)
     status = run_pytest(arguments, coverage=gate)
