@@ -405,6 +405,29 @@ def test_fault_14_and_pain_10_a_forked_child_has_connections_of_its_own(backend)
         assert by_target == {"/parent": 0, "/child": 1}
 
 
+# -- forgotten responses
+
+
+def test_forgotten_stream_gives_its_place_back_and_warns():
+    with FaultServer(Answer(body=b"x" * 300_000)) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=1)
+        with Transport(endpoint, retry=0) as transport:
+            held = [transport.request("GET", "/x", stream=True)]
+            with pytest.warns(ResourceWarning, match="neither read to its end nor closed"):
+                held.clear()
+            assert transport.request("GET", "/x").status == 200
+
+
+async def test_forgotten_asynchronous_stream_gives_its_place_back_and_warns():
+    with FaultServer(Answer(body=b"x" * 300_000)) as server:
+        endpoint = Endpoint.from_url(server.url, max_connections=1)
+        async with AsyncTransport(endpoint, retry=0) as transport:
+            held = [await transport.request("GET", "/x", stream=True)]
+            with pytest.warns(ResourceWarning, match="neither read to its end nor closed"):
+                held.clear()
+            assert (await transport.request("GET", "/x")).status == 200
+
+
 # -- asyncio
 
 

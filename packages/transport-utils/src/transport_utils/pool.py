@@ -57,7 +57,8 @@ class ConnectionPool:
         self._open: set[sockets.Connection] = set()
         self._reserved = 0
         self._waiting = 0
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant, since a forgotten response may be collected, and its connection closed, while we hold it.
+        self._changed = threading.Condition(threading.RLock())
         self._generation = _generation
 
     @property

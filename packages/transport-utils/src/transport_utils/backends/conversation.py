@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import time
+import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 from transport_utils import errors
@@ -339,6 +340,16 @@ class Conversation:
         if self._open:
             self._open = False
             self._channel.pool.discard(self._connection)
+
+    def __del__(self) -> None:
+        if self._open:
+            warnings.warn(
+                f"a streamed response from {self._channel.base_url} was neither read to its end nor closed",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+            self.close()
 
     # -- the end
 

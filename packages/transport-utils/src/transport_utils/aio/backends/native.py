@@ -8,7 +8,9 @@ closes its connection and leaves no place in the pool taken.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -320,6 +322,21 @@ class _Source:
             self._channel.pool.release(connection)
         else:
             self._channel.pool.discard(connection)
+
+    def __del__(self) -> None:
+        if not self._open:
+            return
+        warnings.warn(
+            f"a streamed response from {self._channel.base_url} was neither read to its end nor closed",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+        # Whatever thread collects us, only the loop may touch its connections.
+        with contextlib.suppress(RuntimeError):
+            self._channel.pool.loop.call_soon_threadsafe(
+                self._channel.pool.discard, self._connection
+            )
 
     def close(self) -> None:
         """Give up the rest of the body, and the connection with it."""
