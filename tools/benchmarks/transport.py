@@ -26,7 +26,7 @@ from transport_utils import AsyncTransport, Request, Transport
 OPERATIONS = 400
 IN_A_ROW = 10
 CONNECTIONS = 8
-BATCH = 80
+BATCH = 40
 BIG_BYTES = 10 * 1024 * 1024
 POSTED = b'{"text":"' + b"x" * 1013 + b'"}'
 CALLS_LIMIT = 90

@@ -7,7 +7,6 @@ responses as they come. Retries, health and deadlines are those of single calls.
 
 from __future__ import annotations
 
-import collections
 import heapq
 import math
 import select
@@ -70,8 +69,8 @@ def run_batch(
     return _Batch(transport, connections, stop_on_error).run(requests)
 
 
-_Flight: TypeAlias = tuple[int, Call, Channel, Begun]
-"""A request in flight: its index, its call, and where it was begun."""
+_Flight: TypeAlias = tuple[int, Call, Channel, Begun, float]
+"""A request in flight: its index, its call, where it was begun, and when a limit is reached, monotonic seconds."""
 
 
 class _Batch:
@@ -83,7 +82,10 @@ class _Batch:
         self._most = connections
         self._stop_on_error = stop_on_error
         self._results: list[Any] = []
-        self._flights: collections.deque[_Flight] = collections.deque()
+        self._flights: dict[int, _Flight] = {}
+        self._poll = select.poll()
+        self._watched: set[int] = set()
+        self._earliest = math.inf
         self._again: list[tuple[float, int, Call]] = []
         self._stopped = False
 
@@ -107,7 +109,7 @@ class _Batch:
                 else:
                     return self._results
         except BaseException:
-            for _, _, channel, begun in flights:
+            for _, _, channel, begun, _ in flights.values():
                 channel.abandon(begun)
             raise
 
@@ -163,41 +165,47 @@ class _Batch:
         except BaseException as error:
             self._failed(index, call, error)
             return
-        flights.append((index, call, channel, begun))
+        limit_s = request.timeout.read
+        due = call.deadline.at
+        if limit_s is not None and begun[3] + limit_s < due:
+            due = begun[3] + limit_s
+        if due < self._earliest:
+            self._earliest = due
+        number = begun[0].number
+        if number not in self._watched:
+            self._watched.add(number)
+            self._poll.register(number, select.POLLIN)
+        flights[number] = (index, call, channel, begun, due)
 
     def _collect(self) -> None:
-        """Complete the oldest request in flight, or if its response is not there yet, those that are ready."""
+        """Wait until responses begin to arrive or a limit is reached, and complete what is ready."""
         flights = self._flights
-        connection = flights[0][3][0]
-        data = connection.receive_now()
-        if data is not None:
-            self._complete(flights.popleft(), data)
-            return
-        by_number = {flight[3][0].sock.fileno(): flight for flight in flights}
-        poll = select.poll()
-        for number in by_number:
-            poll.register(number, select.POLLIN)
-        now = time.monotonic()
-        due = min(map(_due, flights))
-        wake = min(due, self._again[0][0]) if self._again else due
-        ready = poll.poll(None if wake == math.inf else max(0, math.ceil((wake - now) * 1000)))
+        wake = min(self._earliest, self._again[0][0]) if self._again else self._earliest
+        wait_ms = None if wake == math.inf else max(0, (wake - time.monotonic()) * 1000 + 1)
+        ready = self._poll.poll(wait_ms)
         for number, _ in ready:
-            flight = by_number[number]
-            flights.remove(flight)
-            self._complete(flight, flight[3][0].receive_now())
+            flight = flights.pop(number, None)
+            if flight is None:
+                # An idle connection has been closed, by its peer or by the pool.
+                self._watched.discard(number)
+                self._poll.unregister(number)
+            else:
+                self._complete(flight)
         if not ready:
-            now = time.monotonic() + 0.001
-            for flight in [flight for flight in flights if _due(flight) <= now]:
-                flights.remove(flight)
-                # The exchange itself finds out which limit it was.
-                self._complete(flight, None, expired=True)
+            now = time.monotonic()
+            for number, flight in list(flights.items()):
+                if flight[4] <= now:
+                    del flights[number]
+                    # The exchange itself finds out which limit it was.
+                    self._complete(flight, expired=True)
+            self._earliest = min((flight[4] for flight in flights.values()), default=math.inf)
 
-    def _complete(self, flight: _Flight, data: bytes | None, *, expired: bool = False) -> None:
-        index, call, channel, begun = flight
+    def _complete(self, flight: _Flight, *, expired: bool = False) -> None:
+        index, call, channel, begun, _ = flight
         request = call.request
         try:
             head, content, reused = channel.end(
-                begun, request.method, request.timeout, call.deadline, data, expired=expired
+                begun, request.method, request.timeout, call.deadline, expired=expired
             )
             pause_s = call.answered(Response(head, content, channel.base_url, reused))
         except BaseException as error:
@@ -239,10 +247,3 @@ class _Batch:
         self._results[index] = result
         if self._stop_on_error and isinstance(result, TransportError):
             self._stopped = True
-
-
-def _due(flight: _Flight) -> float:
-    """Return when a limit of the exchange is reached, monotonic seconds."""
-    _, call, _, begun = flight
-    limit_s = call.request.timeout.read
-    return call.deadline.at if limit_s is None else min(call.deadline.at, begun[3] + limit_s)

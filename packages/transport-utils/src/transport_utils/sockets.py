@@ -56,6 +56,7 @@ class Connection:
 
     Attributes:
         sock: The socket.
+        number: Its descriptor; meaningless once it is closed.
         served: Requests it has served.
         opened_at: Monotonic seconds.
         idle_since: Monotonic seconds of the last return to the pool.
@@ -67,6 +68,7 @@ class Connection:
     __slots__ = (
         "generation",
         "idle_since",
+        "number",
         "opened_at",
         "read_s",
         "recv",
@@ -80,6 +82,7 @@ class Connection:
     def __init__(self, sock: socket.socket, generation: int) -> None:
         sock.settimeout(None)
         self.sock = sock
+        self.number = sock.fileno()
         self.recv = sock.recv
         self.recv_into = sock.recv_into
         self.send = sock.send
@@ -102,13 +105,6 @@ class Connection:
     def is_tick(self, error: OSError) -> bool:
         """Return whether ``error`` says that a limit fired."""
         return isinstance(error, BlockingIOError)
-
-    def receive_now(self, size: int = 65536) -> bytes | None:
-        """Return what has arrived, empty at the end of the stream; ``None`` when nothing has."""
-        try:
-            return self.sock.recv(size, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
 
     def is_readable(self) -> bool:
         """Return whether an idle connection has something to read: bytes nobody asked for, or its end."""
@@ -150,18 +146,6 @@ class TlsConnection(Connection):
         import ssl
 
         return isinstance(error, (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError))
-
-    def receive_now(self, size: int = 65536) -> bytes | None:
-        """See :meth:`Connection.receive_now`."""
-        import ssl
-
-        self.sock.settimeout(0)
-        try:
-            return self.sock.recv(size)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
-        finally:
-            self._limit()
 
     def is_readable(self) -> bool:
         """See :meth:`Connection.is_readable`."""

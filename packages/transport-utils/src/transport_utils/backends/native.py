@@ -235,21 +235,19 @@ class Channel:
         method: str,
         timeout: Timeout,
         deadline: Deadline,
-        data: bytes | None = None,
         *,
         expired: bool = False,
     ) -> tuple[Head, bytes, bool]:
         """Wait for the response to a request that was begun; the second half of :meth:`exchange`.
 
-        ``data`` is what was received of it already, if anything; ``expired`` says that nothing came until a limit was
-        reached.
+        ``expired`` says that nothing came until a limit was reached.
         """
         connection, payload, sent, now = begun
+        data = b""
         ticked = expired or sent < len(payload)
         try:
-            if data is None and not ticked:
+            if not ticked:
                 data = connection.recv(RECEIVE_BYTES)
-            if data:
                 end = data.find(b"\r\n\r\n") + 4
                 if end > 4:
                     head = parse_head(data[:end], method)
@@ -269,7 +267,7 @@ class Channel:
         except BaseException as error:
             self.fail(error, connection, payload, sent, bool(data))
         talk = Conversation(self, connection, method, timeout, deadline, now)
-        return talk.finish(payload, sent, data or b"", ticked)
+        return talk.finish(payload, sent, data, ticked)
 
     def abandon(self, begun: Begun) -> None:
         """Close the connection of a request that was begun and whose response nobody wants."""
