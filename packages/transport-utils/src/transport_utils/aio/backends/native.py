@@ -95,7 +95,9 @@ class AsyncNativeBackend:
         """See :meth:`transport_utils.backends.AsyncHttpBackend.request`."""
         channel = self.channel(endpoint)
         body = request.body
-        if request.stream or (body is not None and type(body) is not bytes):
+        if request.stream or (
+            body is not None and (type(body) is not bytes or len(body) > _DRAIN_BYTES)
+        ):
             return await channel.converse(request, deadline)
         method = request.method
         if body is None:
@@ -224,7 +226,12 @@ class AsyncChannel:
         done: Answer,
     ) -> None:
         if not isinstance(body, BodyStream):
-            connection.write(payload + (body or b""))
+            if body is not None and len(body) > _DRAIN_BYTES:
+                connection.write(payload)
+                connection.write(body)
+                await connection.drain()
+            else:
+                connection.write(payload + (body or b""))
             return
         connection.write(payload)
         left = length or 0
