@@ -294,6 +294,20 @@ def test_scheduled_job_notes_how_its_run_went(server):
         ({"every": {"count": 0, "unit": "day"}}, "invalid field every.count: not a valid value"),
         ({"method": "put"}, "invalid field method: not a valid value"),
         ({"params": {"a": []}}, "invalid field params.a: not a valid value"),
+        ({"json": 1}, "invalid field json: expected a dictionary"),
+        ({"name": ""}, "invalid field name: not a valid value"),
+        ({"every": ...}, "invalid field every: required key not provided"),
+        ({"every": 1}, "invalid field every: expected a dictionary"),
+        ({"every": {"count": 1}}, "invalid field every.unit: required key not provided"),
+        (
+            {"every": {"unit": "day", "at": "noon"}},
+            "invalid field every.at: does not match regular expression",
+        ),
+        (
+            {"relative_url": "/x?y=1"},
+            "invalid field relative_url: You have attempted to access a restricted URL,"
+            " the URL contains invalid query.",
+        ),
         (
             {"relative_url": "http://x/"},
             "invalid field relative_url: You have attempted to access a restricted URL,"
@@ -308,7 +322,8 @@ def test_bad_scheduled_job_is_refused(server, change, message):
         "relative_url": "/",
         "every": {"count": 1, "unit": "day", "at": "06:30"},
     }
-    reply = call(server, "POST", "/scheduled_jobs", {**settings, **change})
+    settings = {key: value for key, value in {**settings, **change}.items() if value is not ...}
+    reply = call(server, "POST", "/scheduled_jobs", settings)
     assert (reply.status, reply.json) == (400, message)
 
 

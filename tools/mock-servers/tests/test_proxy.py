@@ -196,6 +196,18 @@ def test_stop_ends_open_connections(echo):
         proxy.cut()
 
 
+def test_stop_does_not_wait_for_a_client_that_reads_no_more(make_proxy):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = make_proxy(f"127.0.0.1:{listener.getsockname()[1]}")
+        with connected(proxy):
+            server, _ = listener.accept()
+            with server:
+                server.settimeout(0.3)
+                with contextlib.suppress(TimeoutError):
+                    server.sendall(b"x" * 50_000_000)
+                proxy.stop()
+
+
 def test_proxy_starts_once_and_on_a_free_port(echo, make_proxy):
     proxy = make_proxy(echo)
     with pytest.raises(RuntimeError, match="already runs"):

@@ -34,6 +34,7 @@ CHUNK = 65536
 QUEUE_CHUNKS = 64
 STOP_S = 5.0
 REBIND_S = 2.0
+FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +301,13 @@ class _Link:
                 if self._reset:
                     reset_transport(writer.transport)
                 writer.close()
-            closing = [writer.wait_closed() for writer in self._writers]
-            await asyncio.gather(*closing, return_exceptions=True)
+            closing = [asyncio.ensure_future(writer.wait_closed()) for writer in self._writers]
+            if closing:
+                _, unsent = await asyncio.wait(closing, timeout=FLUSH_S)
+                if unsent:  # a side that reads no more
+                    for writer in self._writers:
+                        writer.transport.abort()
+                await asyncio.gather(*closing, return_exceptions=True)
 
     async def _forward(self, upstream: tuple[str, int]) -> None:
         from_client, to_client = await asyncio.open_connection(sock=self._client, limit=CHUNK)
