@@ -452,3 +452,18 @@ def test_errors_survive_pickling_with_their_parts(client, v3io_server):
         client.stream.put_records("users", "st", [{"data": "x"}])
     assert pickle.loads(pickle.dumps(broken.value)).method == "POST"
     assert "secret-key" not in str(broken.value)
+
+
+def test_oversize_records_are_refused_with_the_limit_and_mixed_ones_told_apart(client, v3io_server):
+    client.stream.create("users", "st", 1)
+    v3io_server.traffic.clear()
+    with pytest.raises(ValueError, match="3000000 bytes; the platform takes at most 2097152"):
+        client.stream.put_records("users", "st", [{"data": b"x" * 3_000_000}])
+    with pytest.raises(ValueError, match="1001 records; the platform takes at most 1000"):
+        client.stream.put_records("users", "st", [{"data": b"x"}] * 1001)
+    assert requests_of(v3io_server) == []
+    output = client.stream.put_records(
+        "users", "st", [{"data": b"x" * 3_000_000}, {"data": "small"}]
+    ).output
+    assert output.failed_record_count == 1
+    assert [record.sequence_number for record in output.records] == [None, 1]

@@ -129,6 +129,9 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if kind is str and len(value) <= _SURELY_SHORT:
             encoded[name] = {"S": value}
             continue
+        if kind is int:
+            encoded[name] = {"N": str(value)}
+            continue
         encoder = _encoders.get(kind)
         if encoder is None:
             encoder = _encoder_of_base(name, value)

@@ -20,6 +20,7 @@ from v3io.paths import encode_query, object_path, quote_path, url_join, with_tra
 
 __all__ = [
     "MAX_RECORDS",
+    "MAX_RECORD_BYTES",
     "OBJECT_TYPE",
     "Encoded",
     "JsonBody",
@@ -52,6 +53,9 @@ Encoder: TypeAlias = Callable[..., Encoded]
 
 MAX_RECORDS = 1000
 """Most records of one PutRecords call."""
+
+MAX_RECORD_BYTES = 2 * 1024 * 1024
+"""Largest data of one record."""
 
 OBJECT_TYPE = {"Content-Type": "application-octet-stream"}
 """Own headers of object writes; compat: as 0.7.2 spells it."""
@@ -413,7 +417,8 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
 
     Raises:
         KeyError: A record has no ``data``.
-        ValueError: More than :data:`MAX_RECORDS` records.
+        ValueError: More than :data:`MAX_RECORDS` records, or every record is larger than :data:`MAX_RECORD_BYTES`
+            (when some are not, the platform tells of each).
     """
     if len(records) > MAX_RECORDS:
         raise ValueError(
@@ -423,8 +428,18 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
     pieces += [_encode_record(record) for record in records]
     if records:
         pieces[1] = pieces[1][1:]
+        if min(map(len, pieces[1:])) > MAX_RECORD_BYTES:
+            _refuse_large(records)
     pieces.append(b"]}")
     return "POST", _stream(container, path), None, "PutRecords", None, JsonBody(pieces)
+
+
+def _refuse_large(records: Sequence[Mapping[str, Any]]) -> None:
+    sizes = [len(data.encode() if isinstance(data := r["data"], str) else data) for r in records]
+    if min(sizes) > MAX_RECORD_BYTES:
+        raise ValueError(
+            f"put_records got a record of {min(sizes)} bytes; the platform takes at most {MAX_RECORD_BYTES} in a record"
+        )
 
 
 def encode_get_records(container: str, path: str, location: str, limit: int | None) -> Encoded:
