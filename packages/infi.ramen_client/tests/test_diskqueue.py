@@ -18,6 +18,9 @@ from infi.ramen_client.errors import QueueBusy, QueueError
 
 fork = multiprocessing.get_context("fork")
 
+# Forking beside threads is what these tests are about; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
 
 def message(number, *, size=0, version="v1"):
     return ("m", "t", version, f"r{number}", zlib.compress(b"%d" % number + b"x" * size))

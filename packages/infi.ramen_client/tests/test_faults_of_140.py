@@ -30,6 +30,9 @@ from infi.ramen_client.serialization import dump_json
 from mock_servers.faults import Fault
 
 fork = multiprocessing.get_context("fork")
+
+# Forking beside threads is what these tests are about; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 JSON = "application/json"
 
 
