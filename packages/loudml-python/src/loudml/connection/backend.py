@@ -276,7 +276,7 @@ class Options(Connection):
             body = body.encode("utf-8", "surrogatepass")
         extra: dict[str, str | None] = {}
         if body is not None and self._compression is not None:
-            compressed = self._compression.compress(body)
+            compressed: bytes | None = self._compression.compress(body)
             if compressed is not None:
                 body = compressed
                 extra["content-encoding"] = self._compression.encoding
