@@ -30,6 +30,15 @@ def tidy(text):
     ]
 
 
+def bind_low(probe):
+    """Bind below the ports the system hands out by itself; return the port."""
+    while True:
+        port = random.randint(20000, 32000)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Cluster:
     """The processes of one example, on ports of their own."""
 
@@ -42,9 +51,7 @@ class Cluster:
 
             def free(match):
                 if match[0] not in ports:
-                    probe = stack.enter_context(socket.socket())
-                    probe.bind(("127.0.0.1", 0))
-                    ports[match[0]] = str(probe.getsockname()[1])
+                    ports[match[0]] = str(bind_low(stack.enter_context(socket.socket())))
                 return ports[match[0]]
 
             for path in sorted((EXAMPLES / name).glob("*.py")):
@@ -88,13 +95,12 @@ def address():
     taken = []
 
     def free():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port in taken:
-            return free()
-        taken.append(port)
-        return f"tcp://127.0.0.1:{port}"
+        while True:
+            with socket.socket() as probe:
+                port = bind_low(probe)
+            if port not in taken:
+                taken.append(port)
+                return f"tcp://127.0.0.1:{port}"
 
     return free
 
