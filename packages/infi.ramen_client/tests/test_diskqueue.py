@@ -367,6 +367,26 @@ def test_the_log_grows_to_four_megabytes_and_not_beyond(files, make_queue):
     assert os.stat(files.wal).st_size < 5_000_000
 
 
+def test_a_log_that_cannot_grow_does_not_fail_a_push_that_is_stored(queue, monkeypatch):
+    queue.push(message(0))
+    connection = queue._database.connection()
+
+    class Locked:
+        def __getattr__(self, name):
+            return getattr(connection, name)
+
+        def execute(self, statement, *arguments):
+            if statement.startswith("BEGIN"):
+                raise sqlite3.OperationalError("database is locked")
+            return connection.execute(statement, *arguments)
+
+    monkeypatch.setattr(queue._database, "_connection", Locked())
+    for number in range(1, 100):
+        queue.push(message(number))
+    monkeypatch.undo()
+    assert numbers(queue) == list(range(100))
+
+
 def test_recount_and_check_of_a_sound_queue(files, queue):
     queue.push_many([message(number) for number in range(50)])
     assert queue.check() == []

@@ -206,21 +206,26 @@ class Database:
             ) from cause
 
     def grow_log(self) -> None:
-        """Extend the log by one step when SQLite has reached its end; call it with the turn and the lock held."""
-        if self._connection is None or self._wal_size >= WAL_SIZE:
+        """Extend the log by one step when SQLite has reached its end; call it with the turn and the lock held.
+
+        Never fails, since what was pushed is stored already: without room, or while a foreign program holds the
+        database, the log stays as it is.
+        """
+        connection = self._connection
+        if connection is None or self._wal_size >= WAL_SIZE:
             return
-        size = os.fstat(self._wal).st_size
-        if size <= self._wal_size:
-            return
-        if size < WAL_SIZE:
-            self._connection.execute("BEGIN IMMEDIATE")  # nobody else may be appending
-            try:
-                size = os.fstat(self._wal).st_size
-                with contextlib.suppress(OSError):  # no room: go on without
+        with contextlib.suppress(OSError, sqlite3.Error):
+            size = os.fstat(self._wal).st_size
+            if size <= self._wal_size:
+                return
+            if size < WAL_SIZE:
+                connection.execute("BEGIN IMMEDIATE")  # nobody else may be appending
+                try:
+                    size = os.fstat(self._wal).st_size
                     size += os.pwrite(self._wal, bytes(WAL_STEP), size)
-            finally:
-                self._connection.execute("ROLLBACK")
-        self._wal_size = size
+                finally:
+                    connection.execute("ROLLBACK")
+            self._wal_size = size
 
     def close(self) -> None:
         """Close the connection; SQLite then moves the log into the database if nobody else has it open."""
