@@ -3,35 +3,21 @@
 The original runs in an environment of its own under the user's cache directory, made on first use.
 """
 
-import os
-import pathlib
-import shutil
-import subprocess
-import sys
 import time
 
 import pytest
+from mock_servers import originals
 
 pytestmark = [pytest.mark.originals, pytest.mark.timeout(240)]
-
-PINS = ["pylm==0.14.4", "protobuf==3.20.3", "pyzmq>=26"]
 
 
 @pytest.fixture(scope="module")
 def original():
     """Return the interpreter of an environment that holds the original."""
-    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    place = base / "service-clients" / f"pylm-0.14.4-py{sys.version_info[0]}{sys.version_info[1]}"
-    python = place / "bin" / "python"
-    if not (place / "ready").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", *PINS]
-        done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=200)
-        if done.returncode:
-            pytest.skip(f"the original cannot be installed: {done.stderr.strip()[-300:]}")
-        (place / "ready").touch()
-    return str(python)
+    try:
+        return str(originals.interpreter(originals.PYLM))
+    except RuntimeError as error:
+        pytest.skip(f"the original cannot be installed: {str(error)[-300:]}")
 
 
 def answers(lines):
@@ -98,20 +84,20 @@ CASES = [
 ]  # fmt: skip
 
 
-def wait_for_stages(roles, originals):
+def wait_for_stages(roles, who):
     """Original publishers drop what is sent before a stage has subscribed: give the stages a head start."""
-    if len(roles) > 1 and {"server", "master", "pipeline", "even", "hub"} & set(originals):
+    if len(roles) > 1 and {"server", "master", "pipeline", "even", "hub"} & set(who):
         time.sleep(1.5)
 
 
-@pytest.mark.parametrize(("name", "originals"), CASES, ids=str)
-def test_original_and_successor_work_together(example, original, name, originals):
+@pytest.mark.parametrize(("name", "who"), CASES, ids=str)
+def test_original_and_successor_work_together(example, original, name, who):
     roles = SERVERS[name]
     one = example(name)
     for label, file, *args in roles:
-        one.start(label, file, *args, **({"python": original} if label in originals else {}))
-    wait_for_stages(roles, originals)
-    one.start("client", "client.py", **({"python": original} if "client" in originals else {}))
+        one.start(label, file, *args, **({"python": original} if label in who else {}))
+    wait_for_stages(roles, who)
+    one.start("client", "client.py", **({"python": original} if "client" in who else {}))
     lines = one.finish()
     got = lines[-1:] if EXPECTED[name][0].startswith("Client") else answers(lines)
     assert sorted(got) == sorted(EXPECTED[name])
@@ -143,11 +129,9 @@ def test_our_client_loses_no_evaluation_against_an_original_server(example, orig
     assert one.finish()[-1] == "Client got: b'you sent me a message'"
 
 
-@pytest.mark.parametrize("originals", [("client",), ("server",)])
-def test_an_exception_is_the_originals_payload_when_one_side_is_original(
-    example, original, originals
-):
+@pytest.mark.parametrize("who", [("client",), ("server",)])
+def test_an_exception_is_the_originals_payload_when_one_side_is_original(example, original, who):
     one = example("error")
     for label in ("server", "client"):
-        one.start(label, f"{label}.py", **({"python": original} if label in originals else {}))
+        one.start(label, f"{label}.py", **({"python": original} if label in who else {}))
     assert one.finish()[-1] == "Client got: b'0'"
