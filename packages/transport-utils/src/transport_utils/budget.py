@@ -10,9 +10,9 @@ Source of the figures: the *standard* and *adaptive* retry modes of botocore 1.4
 from __future__ import annotations
 
 import math
-import threading
 
 from transport_utils.errors import ConfigurationError
+from transport_utils.forks import renew_lock_after_fork
 
 __all__ = ["RateLimiter", "RetryBudget"]
 
@@ -32,7 +32,7 @@ class RetryBudget:
         ConfigurationError: A figure is not above 0.
     """
 
-    __slots__ = ("_costs", "_lock", "_tokens", "capacity")
+    __slots__ = ("__weakref__", "_costs", "_lock", "_tokens", "capacity")
 
     def __init__(self, capacity: int = 500, retry_cost: int = 14, throttled_cost: int = 5) -> None:
         for name, value in (
@@ -47,7 +47,7 @@ class RetryBudget:
         self.capacity = capacity
         self._costs = (retry_cost, throttled_cost)
         self._tokens = capacity
-        self._lock = threading.Lock()
+        self._lock = renew_lock_after_fork(self)
 
     @property
     def tokens(self) -> int:
@@ -109,7 +109,7 @@ class RateLimiter:
         self._burst = burst
         self._beta = beta
         self._growth = growth
-        self._lock = threading.Lock()
+        self._lock = renew_lock_after_fork(self)
         self._enabled = False
         self._rate = 0.0
         self._tokens = 0.0

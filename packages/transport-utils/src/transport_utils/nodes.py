@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import ConfigurationError, NoNodeAvailable
+from transport_utils.forks import renew_lock_after_fork
 from transport_utils.health import HealthPolicy, NodeChange, NodeHealth, Outcome
 from transport_utils.selectors import Selector, make_selector
 
@@ -83,7 +83,7 @@ class NodePool:
         self._selector = make_selector(selector, self._rng)
         self._select = self._selector.select
         self._counts = bool(getattr(self._selector, "counts_outstanding", False))
-        self._lock = threading.Lock()
+        self._lock = renew_lock_after_fork(self)
         nodes = [self._node(endpoint) for endpoint in endpoints]
         if not nodes:
             raise ConfigurationError("node pool: expected at least one endpoint")

@@ -12,12 +12,12 @@ import hashlib
 import itertools
 import random
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from transport_utils.errors import ConfigurationError
+from transport_utils.forks import renew_lock_after_fork
 
 __all__ = [
     "LeastOutstandingSelector",
@@ -74,7 +74,7 @@ class _Locked:
 
     def __init__(self, function: Callable[[], int]) -> None:
         self._function = function
-        self._lock = threading.Lock()
+        self._lock = renew_lock_after_fork(self)
 
     def __call__(self) -> int:
         with self._lock:

@@ -12,7 +12,6 @@ that fire) continues in :mod:`transport_utils.backends.conversation`. Both apply
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias, overload
@@ -23,6 +22,7 @@ from transport_utils.bodies import BodyStream, measure
 from transport_utils.deadline import Deadline, Timeout
 from transport_utils.endpoint import Endpoint
 from transport_utils.errors import SentState, TransportError
+from transport_utils.forks import renew_lock_after_fork
 from transport_utils.h1 import (
     CHUNKED,
     Head,
@@ -62,7 +62,7 @@ class NativeBackend:
     def __init__(self) -> None:
         self._channels: dict[int, Channel] = {}
         self._pools: dict[Endpoint, ConnectionPool] = {}
-        self._lock = threading.Lock()
+        self._lock = renew_lock_after_fork(self)
         self._closed = False
         self.on_pool: Callable[[Endpoint, PoolEvent], object] | None = None
 
