@@ -74,7 +74,7 @@ class _SharedNetwork(Network):  # type: ignore[misc]
     def adopt(cls, network: Network) -> _SharedNetwork:
         """Return ``network`` as one of these."""
         adopted = cls.__new__(cls)
-        adopted.__dict__ = network.__dict__
+        adopted.__dict__.update(network.__dict__)
         return adopted
 
     async def add_node(self, node_id: str, ip: str | None = None) -> Node:
