@@ -12,6 +12,7 @@ import contextvars
 import math
 import time
 from collections.abc import Callable, Generator
+from typing import cast
 
 from transport_utils import errors
 from transport_utils.h1 import LIMITS, Head, ResponseParser, parse_head
@@ -55,10 +56,11 @@ class Answer:
         self._context = context
 
     def __await__(self) -> Generator[Answer, None, tuple[Head, bytes | None]]:
-        if not self.done():
+        if self._value is None and self._error is None:
             self._asyncio_future_blocking = True
             yield self
-        return self.result()
+        value = self._value
+        return self.result() if value is None else value
 
     def done(self) -> bool:
         """Return whether there is a result or an error."""
@@ -101,11 +103,13 @@ class AsyncConnection(asyncio.Protocol):
         idle_since: Monotonic seconds of the last return to the pool.
         started: Whether any byte of the current response has arrived.
         reusable: Whether the exchange that just ended left it fit for another.
+        write: Sends bytes, never blocking; there once the connection is made.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], object]
         self._method: str | None = None
         self._parser: ResponseParser | None = None
         self._stream = False
@@ -164,11 +168,6 @@ class AsyncConnection(asyncio.Protocol):
             self._set_timer(due, now)
         self._done = done = Answer(self._loop)
         return done
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; never blocks."""
-        assert self._transport is not None
-        self._transport.write(data)
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written.
@@ -271,11 +270,12 @@ class AsyncConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; called by the loop."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = stream = cast("asyncio.Transport", transport)
+        self.write = stream.write
         if hasattr(transport, "max_size"):
             # asyncio asks for 256 KiB at a time, which the C library maps and unmaps for every receive.
             transport.max_size = _RECEIVE_BYTES
-        transport.set_write_buffer_limits(high=_HIGH_BYTES)  # type: ignore[attr-defined]
+        stream.set_write_buffer_limits(high=_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the response; called by the loop."""
