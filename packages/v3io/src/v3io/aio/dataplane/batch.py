@@ -128,8 +128,14 @@ class AsyncBatch(BatchCalls):
                     queued.outcome = await call()
                     continue
                 policy = call.raise_for_status or raise_for_status
-                queued.outcome = await transport.send(
-                    call.encoded, call.access_key, call.output, policy
+                queued.outcome = await transport.request(
+                    call.container,
+                    call.access_key,
+                    policy,
+                    None,
+                    lambda _, encoded=call.encoded: encoded,
+                    {},
+                    call.output,
                 )
             except Exception as error:
                 queued.outcome = error

@@ -9,7 +9,7 @@ import asyncio
 import copy
 import time
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transport_utils.aio.backends.native import AsyncChannel, AsyncNativeBackend
@@ -98,17 +98,17 @@ class Transport:
         self._closed.set()
         await self._backend.aclose()
 
-    def request(
+    async def request(
         self,
         container: str | None,
         access_key: str | None,
         raise_for_status: Any,
         transport_actions: int | None,
-        encoder: Callable[..., Any],
+        encoder: Callable[..., Encoded],
         encoder_args: Mapping[str, Any],
         output: Callable[[Any], Any] | None = None,
-    ) -> Awaitable[WireResponse]:
-        """Return an awaitable that sends one request and gives its response.
+    ) -> WireResponse:
+        """Send one request and return its response.
 
         Args: as for :meth:`v3io.dataplane.transport.abstract.Transport.request`; ``transport_actions`` is not looked
             at, since the calls of this client have none.
@@ -119,16 +119,7 @@ class Transport:
         """
         if self._is_verbose:
             self._log_request(Request(container, access_key, None, encoder, encoder_args, output))
-        return self.send(encoder(container, **encoder_args), access_key, output, raise_for_status)
-
-    async def send(
-        self,
-        encoded: Encoded,
-        access_key: str | None,
-        output: Callable[[Any], Any] | None,
-        raise_for_status: Any,
-    ) -> WireResponse:
-        """Send one encoded request and return its response; see :meth:`request`."""
+        encoded = encoder(container, **encoder_args)
         limits = self._limits
         total_s = self._total_s
         started = time.monotonic()
