@@ -56,7 +56,10 @@ class Cluster:
 
             for path in sorted((EXAMPLES / name).glob("*.py")):
                 (folder / path.name).write_text(PORT.sub(free, path.read_text("utf-8")), "utf-8")
-            self.port = lambda number: ports[str(number)]
+            self.ports = ports
+
+    def port(self, number):
+        return self.ports[str(number)]
 
     def start(self, label, file, *args, python=sys.executable, **env):
         out = self.folder / f"{label}.out"

@@ -3,6 +3,8 @@
 The original runs in an environment of its own under the user's cache directory, made on first use.
 """
 
+import contextlib
+import socket
 import time
 
 import pytest
@@ -84,10 +86,20 @@ CASES = [
 ]  # fmt: skip
 
 
-def wait_for_stages(roles, who):
+def wait_for_stages(one, roles, who):
     """Original publishers drop what is sent before a stage has subscribed: give the stages a head start."""
-    if len(roles) > 1 and {"server", "master", "pipeline", "even", "hub"} & set(who):
-        time.sleep(1.5)
+    if len(roles) == 1 or not {"server", "master", "pipeline", "even", "hub"} & set(who):
+        return
+    deadline = time.monotonic() + 30
+    for port in one.ports.values():
+        while time.monotonic() < deadline:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", int(port)), 1),
+            ):
+                break
+            time.sleep(0.05)
+    time.sleep(1.0)
 
 
 @pytest.mark.parametrize(("name", "who"), CASES, ids=str)
@@ -96,7 +108,7 @@ def test_original_and_successor_work_together(example, original, name, who):
     one = example(name)
     for label, file, *args in roles:
         one.start(label, file, *args, **({"python": original} if label in who else {}))
-    wait_for_stages(roles, who)
+    wait_for_stages(one, roles, who)
     one.start("client", "client.py", **({"python": original} if "client" in who else {}))
     lines = one.finish()
     got = lines[-1:] if EXPECTED[name][0].startswith("Client") else answers(lines)
