@@ -36,6 +36,7 @@ __all__ = ["TRANSPORT_EXTENSION", "ServerThread", "reset_transport"]
 TRANSPORT_EXTENSION = "mock_servers.transport"
 """Key of ``scope["extensions"]`` under which an application finds its connection's :class:`asyncio.Transport`."""
 
+ACCEPT_TURNS = 4
 DISCONNECT_S = 0.2
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -102,6 +103,14 @@ class _Server(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # First no more is accepted, then what was accepted this moment becomes known, then the listeners close:
+        # asyncio loses a connection whose listener closes before its transport is made.
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listener in server.sockets:
+                loop.remove_reader(listener.fileno())
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         connections = list(self.server_state.connections)
