@@ -10,6 +10,7 @@ adds the tests against the real daemon.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def main(arguments: list[str]) -> int:
     golem = golem_arguments(arguments)
     if golem is not None and status in (0, NOTHING_COLLECTED):
         command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else []), *golem]
-        status = subprocess.call(command, cwd=ROOT) or (
+        soak = {"YA_HTTPX_SOAK_S": "60"} if gate else {}
+        status = subprocess.call(command, cwd=ROOT, env={**soak, **os.environ}) or (
             0 if status == NOTHING_COLLECTED else status
         )
     if gate and status == 0:
