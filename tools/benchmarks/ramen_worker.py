@@ -167,7 +167,8 @@ def threaded(push, threads, count):
 def serve():
     """Answer any request on a kept connection at once, by asyncio streams in a thread; return the port.
 
-    A bare loop gets 11 to 13 thousand answers a second from it on two quiet cores, as in the study that set the bars.
+    Meant to be about as fast as the server of the study that set the bars (a bare loop got 11 to 13 thousand answers a
+    second there); 7 to 30 thousand were seen on busy cores, so read the ratio and not the rate.
     """
     import asyncio
 
