@@ -12,16 +12,14 @@ the heartbeat.
 
 from __future__ import annotations
 
-import datetime
 import threading
 import time
-import uuid
-from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from v3io.streams.group import Call, GroupSettings, Membership, Record, Steps
+from v3io.streams.group import Call, GroupSettings, Record, Steps
+from v3io.streams.member import GroupMember, utc_now
 from v3io.streams.positions import Positions, ShardLag
 
 __all__ = ["Consumer"]
@@ -29,7 +27,7 @@ __all__ = ["Consumer"]
 T = TypeVar("T")
 
 
-class Consumer:
+class Consumer(GroupMember):
     """Reads the shards that the group gives to this member, in order within each shard, at least once.
 
     A record counts as processed when the loop asks for the next one. Processed records are committed every
@@ -67,33 +65,20 @@ class Consumer:
         stop_when_idle: bool = False,
         access_key: str | None = None,
     ) -> None:
-        self.settings = settings or GroupSettings(max_members)
-        self._client = client
-        self._container = container
-        self._access_key = access_key
-        self._member = Membership(
-            stream_path, group, member_id or f"member-{uuid.uuid4().hex}", self.settings
+        super().__init__(
+            client,
+            container,
+            stream_path,
+            group=group,
+            max_members=max_members,
+            member_id=member_id,
+            settings=settings,
+            stop_when_idle=stop_when_idle,
+            access_key=access_key,
         )
-        self._stop_when_idle = stop_when_idle
         self._closing = threading.Event()
         self._lock = threading.RLock()
-        self._positions: Positions | None = None
-        self._ready: deque[Record] = deque()
-        self._handed_out: Record | None = None
         self._heartbeat: threading.Thread | None = None
-        self._heartbeat_error: Exception | None = None
-        self._committed_at = time.monotonic()
-        self._shard_count = 0
-
-    @property
-    def member_id(self) -> str:
-        """This member's name in the group."""
-        return self._member.member_id
-
-    @property
-    def shards(self) -> tuple[int, ...]:
-        """The shards this member reads; empty before it has joined."""
-        return self._positions.shards if self._positions is not None else ()
 
     def open(self) -> Consumer:
         """Join the group now instead of with the first ``next()``; return the consumer.
@@ -106,7 +91,7 @@ class Consumer:
             if self._positions is None and not self._closing.is_set():
                 self._shard_count = self._run(self._member.shard_count())
                 self._positions = Positions(
-                    self._run(self._member.claim(self._shard_count, _now)), self.settings.start
+                    self._run(self._member.claim(self._shard_count, utc_now)), self.settings.start
                 )
                 self._heartbeat = threading.Thread(
                     target=self._beat, name=f"v3io-{self.member_id}", daemon=True
@@ -195,7 +180,7 @@ class Consumer:
     def _beat(self) -> None:
         while not self._closing.wait(self.settings.heartbeat_s):
             try:
-                shards = self._run(self._member.claim(self._shard_count, _now))
+                shards = self._run(self._member.claim(self._shard_count, utc_now))
                 positions = self._positions
                 if positions is not None and shards != positions.shards:
                     # Our claim had lapsed and another range was free: go on there, from its last commit.
@@ -259,7 +244,3 @@ class Consumer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import time
-import uuid
-from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, TypeVar
 
-from v3io.streams.group import Call, GroupSettings, Membership, Record, Steps
+from v3io.streams.group import Call, GroupSettings, Record, Steps
+from v3io.streams.member import GroupMember, utc_now
 from v3io.streams.positions import Positions, ShardLag
 
 __all__ = ["Consumer"]
@@ -27,7 +25,7 @@ __all__ = ["Consumer"]
 T = TypeVar("T")
 
 
-class Consumer:
+class Consumer(GroupMember):
     """Reads the shards that the group gives to this member.
 
     Arguments and promises are those of :class:`v3io.streams.consumer.Consumer`.
@@ -49,32 +47,19 @@ class Consumer:
         stop_when_idle: bool = False,
         access_key: str | None = None,
     ) -> None:
-        self.settings = settings or GroupSettings(max_members)
-        self._client = client
-        self._container = container
-        self._access_key = access_key
-        self._member = Membership(
-            stream_path, group, member_id or f"member-{uuid.uuid4().hex}", self.settings
+        super().__init__(
+            client,
+            container,
+            stream_path,
+            group=group,
+            max_members=max_members,
+            member_id=member_id,
+            settings=settings,
+            stop_when_idle=stop_when_idle,
+            access_key=access_key,
         )
-        self._stop_when_idle = stop_when_idle
         self._closing = asyncio.Event()
-        self._positions: Positions | None = None
-        self._ready: deque[Record] = deque()
-        self._handed_out: Record | None = None
         self._heartbeat: asyncio.Task[None] | None = None
-        self._heartbeat_error: Exception | None = None
-        self._committed_at = time.monotonic()
-        self._shard_count = 0
-
-    @property
-    def member_id(self) -> str:
-        """This member's name in the group."""
-        return self._member.member_id
-
-    @property
-    def shards(self) -> tuple[int, ...]:
-        """The shards this member reads; empty before it has joined."""
-        return self._positions.shards if self._positions is not None else ()
 
     async def open(self) -> Consumer:
         """Join the group; return the consumer.
@@ -85,7 +70,7 @@ class Consumer:
         """
         if self._positions is None and not self._closing.is_set():
             self._shard_count = await self._run(self._member.shard_count())
-            shards = await self._run(self._member.claim(self._shard_count, _now))
+            shards = await self._run(self._member.claim(self._shard_count, utc_now))
             self._positions = Positions(shards, self.settings.start)
             self._heartbeat = asyncio.create_task(self._beat(), name=f"v3io-{self.member_id}")
         return self
@@ -170,7 +155,7 @@ class Consumer:
         while True:
             await asyncio.sleep(self.settings.heartbeat_s)
             try:
-                shards = await self._run(self._member.claim(self._shard_count, _now))
+                shards = await self._run(self._member.claim(self._shard_count, utc_now))
                 if self._positions is not None and shards != self._positions.shards:
                     self._positions = Positions(shards, self.settings.start)
                     self._ready.clear()
@@ -226,7 +211,3 @@ class Consumer:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
