@@ -62,14 +62,6 @@ class Headers(MutableMapping[str, str]):
         headers._fields = []
         return headers
 
-    @classmethod
-    def from_received(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
-        """Wrap decoded fields that another HTTP library received and checked."""
-        headers = cls.__new__(cls)
-        headers._raw = None
-        headers._fields = list(pairs)
-        return headers
-
     def _pairs(self) -> list[tuple[str, str]]:
         if self._raw is not None:
             self._fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in self._raw]

@@ -355,7 +355,6 @@ class FaultServer:
         self._tls = tls
         self._tls_fault = tls_fault
         self._host = host
-        self._uds = uds
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._sockets: list[socket.socket] = []
