@@ -421,6 +421,33 @@ def test_fault_17_a_stop_ends_a_request_in_flight_within_a_tenth_of_a_second(
     assert reader.run(blocking=False) == 1
 
 
+def test_a_late_stop_of_the_run_before_does_not_cut_off_the_next_run(
+    ramen_server, make_pair, running, monkeypatch
+):
+    seen = {name: threading.Semaphore(0) for name in ("active", "accepted")}
+    told = lambda name, **_facts: seen[name].release() if name in seen else None  # noqa: E731
+    reader, writer = make_pair(ramen_server, on_event=told)
+    go_on, cut = threading.Event(), threading.Event()
+    real = reader._cut_off
+
+    def late(*arguments):
+        assert go_on.wait(10)
+        real(*arguments)
+        cut.set()
+
+    monkeypatch.setattr(reader, "_cut_off", late)
+    first = running(reader)
+    assert seen["active"].acquire(timeout=10)
+    reader.stop()
+    first.join(10)
+    running(reader)
+    assert seen["active"].acquire(timeout=10)
+    go_on.set()
+    assert cut.wait(10)
+    writer.push("m", "t", "v1", {"n": 1})
+    assert seen["accepted"].acquire(timeout=10)
+
+
 def test_fault_18_a_push_wakes_the_reader(ramen_server, make_pair, running):
     reader, writer = make_pair(ramen_server, polling_delay=3600)
     running(reader)

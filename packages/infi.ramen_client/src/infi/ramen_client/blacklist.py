@@ -7,11 +7,9 @@ restart when a file is given.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from infi.ramen_client._model import Field, Model, to_bool, to_int, to_str
 from infi.ramen_client.config import QueueWriterConfig
+from infi.ramen_client.diskqueue.files import replacement
 from infi.ramen_client.errors import DataError, ValidationError
 
 __all__ = ["Blacklist", "BlacklistRule"]
@@ -241,16 +240,15 @@ class Blacklist:
             {**rule.to_primitive(), "expires_at": rule.expires_at, "dropped": rule.dropped}
             for rule in self._rules
         ]
-        spare = f"{self._path}.{os.getpid()}.new"
+        text = json.dumps({"rules": entries})
         try:
-            fd = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:
-                json.dump({"rules": entries}, file)
-            os.replace(spare, self._path)
+            with (
+                replacement(self._path) as fd,
+                open(fd, "w", encoding="utf-8", closefd=False) as file,
+            ):
+                file.write(text)
         except OSError as error:
             logger.warning("Cannot keep the blacklist in %s: %s", self._path, error)
-            with contextlib.suppress(OSError):
-                os.unlink(spare)
 
     def save(self) -> None:
         """Write the rules to the file, if there is one, when their counts have changed since."""

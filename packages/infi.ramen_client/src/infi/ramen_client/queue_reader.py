@@ -221,7 +221,10 @@ class QueueReader:
                 self._stop.clear()
             self._ever_ran = True
             self._runs += 1
-            self._ended.clear()
+            if self._runs == 1:
+                self._ended = (
+                    threading.Event()
+                )  # a stop of the run before must not cut this one off
             if self._sleeper is None:
                 self._sleeper = Sleeper(self._queue.disk.files)
             sleeper = self._sleeper
@@ -238,8 +241,8 @@ class QueueReader:
             with self._guard:
                 self._runs -= 1
                 self._stop.clear()
-                self._ended.set()
                 if self._runs == 0:
+                    self._ended.set()
                     self._sleeper = None
                     sleeper.close()
             self._leave()
@@ -347,14 +350,17 @@ class QueueReader:
                 self._sleeper.wake()
             if self._runs == 0:
                 return
-        cutter = threading.Thread(target=self._cut_off, name="ramen-reader-stop", daemon=True)
+            ended = self._ended
+        cutter = threading.Thread(
+            target=self._cut_off, args=(ended,), name="ramen-reader-stop", daemon=True
+        )
         try:
             cutter.start()
         except RuntimeError:  # the interpreter is ending
             self._session.stop()
 
-    def _cut_off(self) -> None:
-        if not self._ended.wait(STOP_GRACE_S):
+    def _cut_off(self, ended: threading.Event) -> None:
+        if not ended.wait(STOP_GRACE_S):
             self._session.stop()
 
     def test_connection(self) -> bool:

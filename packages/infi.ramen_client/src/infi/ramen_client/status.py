@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from infi.ramen_client.diskqueue import QueueFiles
+from infi.ramen_client.diskqueue.files import QueueFiles, replacement
 
 if TYPE_CHECKING:
     from infi.ramen_client.delivery import Delivery
@@ -60,12 +60,13 @@ class StatusFile:
             "waiting": delivery.is_held(),
             **dataclasses.asdict(stats),
         }
-        spare = f"{self.path}.{os.getpid()}.new"
-        with contextlib.suppress(OSError):
-            fd = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:
-                json.dump(report, file)
-            os.replace(spare, self.path)
+        text = json.dumps(report)
+        with (
+            contextlib.suppress(OSError),
+            replacement(self.path) as fd,
+            open(fd, "w", encoding="utf-8", closefd=False) as file,
+        ):
+            file.write(text)
 
     def read(self) -> dict[str, Any] | None:
         """Return the last report, ``None`` when there is none that can be read."""

@@ -113,19 +113,27 @@ class GroupCommit:
         future.set_running_or_notify_cancel()
         with self._mutex:
             self._waiting.append(_Entry(rows, future))
-            if not self._led:
-                self._led = True
-                self._call_helper()
+            if self._led:
+                return future
+            self._led = True
+            called = self._call_helper()
+        if not called:
+            with contextlib.suppress(Exception):  # the future has its own copy
+                self._lead(())
         return future
 
-    def _call_helper(self) -> None:
-        self._helper_leads = True
+    def _call_helper(self) -> bool:
+        """Let the helper lead, under the mutex; return whether there is one, which fails when the interpreter ends."""
         if self._helper is None:
-            self._helper = threading.Thread(
-                target=self._help, name="ramen-queue-commit", daemon=True
-            )
-            self._helper.start()
+            helper = threading.Thread(target=self._help, name="ramen-queue-commit", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:
+                return False
+            self._helper = helper
+        self._helper_leads = True
         self._work.notify()
+        return True
 
     def _help(self) -> None:
         while True:
@@ -136,7 +144,7 @@ class GroupCommit:
                         return
                     self._work.wait()
                 self._helper_leads = False
-            with contextlib.suppress(QueueError):  # every future has its own copy
+            with contextlib.suppress(Exception):  # every future has its own copy
                 self._lead(())
 
     def _lead(self, own: Sequence[StoredRow]) -> None:
@@ -168,16 +176,23 @@ class GroupCommit:
             raise error
 
     def _hand_over(self) -> None:
+        refused = []
+        following = None
         with self._mutex:
-            if not self._waiting:
-                self._led = False
-                return
-            if self._waiting[0].future is not None:
-                self._call_helper()
-                return
-            following = self._waiting.popleft()
-            following.leads = True
-        following.gate.release()
+            while self._waiting and following is None:
+                if self._waiting[0].future is None:
+                    following = self._waiting.popleft()
+                    following.leads = True
+                elif self._call_helper():
+                    break
+                else:
+                    refused.append(self._waiting.popleft())
+            else:
+                self._led = following is not None
+        if following is not None:
+            following.gate.release()
+        for entry in refused:
+            entry.finish(QueueError(11, "no thread can be started any more: nothing was stored"))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Finish what waits and end the helper thread."""
@@ -209,39 +224,67 @@ class IntervalSync:
         self._sync = sync
         self._interval_s = interval_s
         self._on_error = on_error
-        self._dirty = threading.Event()
-        self._stop = threading.Event()
+        self._state = threading.Condition()
+        self._dirty = False
+        self._closing = False
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
 
     def note(self) -> None:
-        """Say that something was written."""
-        self._dirty.set()
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._stop.clear()
-                    self._thread = threading.Thread(
-                        target=self._run, name="ramen-queue-sync", daemon=True
-                    )
-                    self._thread.start()
+        """Say that something was written.
+
+        Raises:
+            QueueError: No thread can be started any more, so it was synced here, and that failed.
+        """
+        with self._state:
+            if self._dirty:
+                return
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="ramen-queue-sync", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending
+                    self._sync()
+                    return
+                self._thread = thread
+            self._dirty = True
+            self._state.notify_all()
 
     def _run(self) -> None:
-        while True:
-            self._dirty.wait()
-            stopped = self._stop.wait(self._interval_s)
-            self._dirty.clear()
-            try:
-                self._sync()
-            except QueueError as error:
-                self._on_error(error)
-            if stopped:
-                return
+        try:
+            while self._wait():
+                try:
+                    self._sync()
+                except QueueError as error:
+                    self._on_error(error)
+        except BaseException:
+            with self._state:
+                self._thread = None  # the next note starts another
+                self._closing = False
+            raise
 
-    def close(self) -> None:
-        """Sync once more and end the thread."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._stop.set()
-            self._dirty.set()
-            thread.join()
+    def _wait(self) -> bool:
+        """Wait until it is time to sync; return whether there is anything left to be done by this thread."""
+        with self._state:
+            self._state.wait_for(lambda: self._dirty or self._closing)
+            self._state.wait_for(lambda: self._closing, self._interval_s)
+            if self._dirty:
+                self._dirty = False
+                return True
+            self._closing = False
+            self._thread = None  # what is noted from here on has a thread of its own
+            return False
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Sync what is left and end the thread.
+
+        Args:
+            timeout_s: Longest wait for a disk that does not answer, seconds; the thread then ends when it does.
+        """
+        with self._state:
+            thread = self._thread
+            if thread is None:
+                return
+            self._closing = True
+            self._state.notify_all()
+        if thread is not threading.current_thread():
+            thread.join(timeout_s)

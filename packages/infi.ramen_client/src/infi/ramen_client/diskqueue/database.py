@@ -135,6 +135,7 @@ class Database:
             connection.close()
             raise
         sync_directory(files.directory)
+        self._remove_spares()
         if identity is None or files.identity() != identity:
             connection.close()
             os.close(wal)
@@ -142,6 +143,15 @@ class Database:
         self._connection, self._identity, self._wal = connection, identity, wal
         self._wal_size = 0
         return connection
+
+    def _remove_spares(self) -> None:
+        """Remove what processes that were killed have left unfinished; costs one listing of the folder."""
+        with contextlib.suppress(
+            OSError
+        ):  # nothing depends on it, and the next opening tries again
+            if self._files.spares():
+                with self._turn.taken():
+                    self._files.remove_spares()
 
     def is_replaced(self) -> bool:
         """Whether the path leads to another file than the open one, or to none."""

@@ -7,6 +7,7 @@ beside it under the same stem. Called by the other modules of this package and b
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DIRECTORY_MODE", "FILE_MODE", "QueueFiles", "sync_directory", "sync_file"]
+__all__ = [
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "QueueFiles",
+    "replacement",
+    "spare_name",
+    "sync_directory",
+    "sync_file",
+]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -84,6 +93,39 @@ class QueueFiles:
         """Open one of our own files close-on-exec with mode 0600, creating it where ``flags`` say so."""
         return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
 
+    def spares(self) -> list[str]:
+        """Return the paths of unfinished new files, whoever makes or made them; usually none."""
+        begin = self.stem + "."
+        return [
+            os.path.join(self.directory, name)
+            for name in os.listdir(self.directory)
+            if ".new" in name and name.startswith(begin)
+        ]
+
+    def remove_spares(self) -> int:
+        """Remove unfinished new files whose makers are dead, and return how many; call it in the writers' turn.
+
+        A spare database is only made in that turn, so none of another process can be in the making now. Every other
+        spare file is locked while it is made (see :func:`replacement`); numbers of processes are not looked at, since
+        they are given out again and mean nothing outside a container.
+        """
+        removed = 0
+        databases = os.path.basename(self.database) + "."
+        for path in self.spares():
+            with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+                if os.path.basename(path).startswith(databases):
+                    os.unlink(path)
+                    removed += 1
+                    continue
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(path)
+                    removed += 1
+                finally:
+                    os.close(fd)
+        return removed
+
     def identity(self) -> tuple[int, int] | None:
         """Return device and inode of the database, ``None`` when there is none."""
         try:
@@ -111,6 +153,48 @@ class QueueFiles:
                 if inside and len(point) >= len(best):
                     best, kind = point, name
         return kind if kind in _REMOTE else None
+
+
+def spare_name(path: str) -> str:
+    """Return a name nobody else has used for a file that is to become ``path``."""
+    return f"{path}.{os.getpid()}.{os.urandom(4).hex()}.new"
+
+
+@contextlib.contextmanager
+def replacement(path: str) -> Iterator[int]:
+    """Yield the descriptor of a new, empty file, mode 0600, that takes the place of ``path`` when the block ends well.
+
+    When it does not, the file is removed; when the process is killed, the next opening of the queue removes it. The
+    new content is whole, but may not outlast a power failure.
+
+    Raises:
+        OSError: The file cannot be made or renamed.
+    """
+    spare, fd = _locked_spare(path)
+    try:
+        yield fd
+        os.replace(spare, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(spare)
+        raise
+    finally:
+        os.close(fd)
+
+
+def _locked_spare(path: str) -> tuple[str, int]:
+    """Make a new file and lock it until its descriptor is closed, if only by the death of the process."""
+    while True:
+        spare = spare_name(path)
+        fd = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:  # else taken for that of a dead process before it was locked
+                return spare, fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def sync_directory(path: str) -> None:

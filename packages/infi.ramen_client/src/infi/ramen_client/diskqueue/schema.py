@@ -17,7 +17,13 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from infi.ramen_client.diskqueue.files import FILE_MODE, QueueFiles, sync_directory, sync_file
+from infi.ramen_client.diskqueue.files import (
+    FILE_MODE,
+    QueueFiles,
+    spare_name,
+    sync_directory,
+    sync_file,
+)
 
 __all__ = [
     "COUNTERS",
@@ -126,17 +132,14 @@ def _quoted(path: str) -> str:
 def spare_database(files: QueueFiles) -> Iterator[str]:
     """Make a complete, empty database beside the real one, yield its path, and remove what is left of it.
 
-    Call it in the writers' turn: what others have left of theirs is removed too, since they must be dead.
+    Call it in the writers' turn; what processes that were killed have left is removed first.
 
     Raises:
         OSError: A file cannot be written.
         sqlite3.Error: The same, from SQLite.
     """
-    prefix = os.path.basename(files.database) + "."
-    for name in os.listdir(files.directory):
-        if name.startswith(prefix) and ".new" in name:
-            os.unlink(os.path.join(files.directory, name))
-    spare = f"{files.database}.{os.getpid()}.{os.urandom(4).hex()}.new"
+    files.remove_spares()
+    spare = spare_name(files.database)
     os.close(os.open(spare, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
     try:
         with contextlib.closing(sqlite3.connect(spare, isolation_level=None)) as connection:

@@ -11,7 +11,7 @@ import sqlite3
 
 from infi.ramen_client.diskqueue import schema
 from infi.ramen_client.diskqueue.database import is_full
-from infi.ramen_client.diskqueue.files import QueueFiles
+from infi.ramen_client.diskqueue.files import QueueFiles, replacement
 
 __all__ = ["RESERVE_SIZE", "Reserve", "live_bytes", "shrink", "trim"]
 
@@ -108,17 +108,10 @@ class Reserve:
         """Reserve the room if it is not; return whether it is reserved now."""
         if self.is_held():
             return True
-        spare = f"{self._files.reserve}.{os.getpid()}.new"
         try:
-            fd = self._files.open(spare, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-            try:
+            with replacement(self._files.reserve) as fd:
                 os.posix_fallocate(fd, 0, RESERVE_SIZE)
-            finally:
-                os.close(fd)
-            os.rename(spare, self._files.reserve)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(spare)
             if is_full(error) or not os.path.isdir(self._files.directory):
                 return False
             raise
