@@ -95,6 +95,23 @@ class Document:
         return {f"{self.kind}Id": self.id, **self.body, "status": self.status}
 
 
+class InsufficientFunds(ApiError):
+    """An allocation the account cannot cover.
+
+    Attributes:
+        figures: Members of the problem document: amounts as text, platform, address.
+    """
+
+    def __init__(self, **figures: str) -> None:
+        super().__init__(
+            400,
+            "Insufficient funds to create the allocation. "
+            f"Requested {figures['requestedFunds']}, available {figures['availableFunds']} "
+            f"on {figures['paymentPlatform']}.",
+        )
+        self.figures = figures
+
+
 class Payments:
     """All allocations and documents of one local Golem."""
 
@@ -113,7 +130,8 @@ class Payments:
         """Set money aside.
 
         Raises:
-            ApiError: 400, the amount is missing or not a number, or the account does not hold it.
+            InsufficientFunds: The account does not hold the amount.
+            ApiError: 400, the amount is missing or not a number.
         """
         total = amount(body.get("totalAmount"))
         reserved = sum(
@@ -121,11 +139,12 @@ class Payments:
         )
         paid = sum(self.accepted.values(), Decimal(0))
         if total > self.funds - paid - reserved:
-            available = digits(max(Decimal(0), self.funds - paid - reserved))
-            raise ApiError(
-                400,
-                "Insufficient funds to create the allocation. "
-                f"Requested {digits(total)}, available {available} on {self.platform}.",
+            raise InsufficientFunds(
+                requestedFunds=digits(total),
+                availableFunds=digits(max(Decimal(0), self.funds - paid - reserved)),
+                reservedFunds=digits(reserved),
+                paymentPlatform=body.get("paymentPlatform") or self.platform,
+                address=body.get("address") or owner,
             )
         allocation = Allocation(
             str(uuid.uuid4()),

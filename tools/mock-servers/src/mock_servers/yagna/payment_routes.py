@@ -7,19 +7,24 @@ from starlette.responses import JSONResponse, Response
 
 from mock_servers.yagna.daemon import Daemon, Identity
 from mock_servers.yagna.errors import ApiError
+from mock_servers.yagna.payment import InsufficientFunds
 from mock_servers.yagna.reading import RouteTable, created, integer, moment, object_of, seconds
 
 __all__ = ["ROUTES"]
 
 
 async def allocation_create(daemon: Daemon, who: Identity, request: Request) -> Response:
+    body = await object_of(request)
     try:
-        return created(daemon.payments.allocate(who.node_id, await object_of(request)).view())
-    except ApiError as error:
+        return created(daemon.payments.allocate(who.node_id, body).view())
+    except InsufficientFunds as error:
+        kind = "/payment-api/v1/allocations/validation-error"
         problem = {
-            "type": "/payment-api/v1/allocations/validation-error",
+            "type": kind,
+            "instance": f"{kind}/insufficient-account-funds",
             "detail": error.message,
-            "instance": "/payment-api/v1/allocations",
+            **error.figures,
+            "requestBody": body,
         }
         return JSONResponse(problem, error.status, media_type="application/problem+json")
 
