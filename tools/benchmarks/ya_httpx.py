@@ -21,10 +21,19 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 
-import httpx
-from rich.console import Console
-from rich.table import Table
-from ya_httpx_client import Session
+try:
+    import httpx
+    from rich.console import Console
+    from rich.table import Table
+    from ya_httpx_client import Session
+    from ya_httpx_client.requirement import require_yapapi
+
+    require_yapapi()  # which only the environment "golem" has
+except ImportError as missing:
+    sys.exit(
+        "ya_httpx.py: run it as `hatch run golem:python tools/benchmarks/ya_httpx.py --gate`; "
+        f"this environment lacks what it needs: {missing}"
+    )
 
 IMAGE_HASH = "be0c" * 14
 URL = "http://bench"

@@ -8,12 +8,14 @@ import sys
 import time
 
 import pytest
+from mock_servers.yagna.config import ProviderConfig
 from ya_httpx_client import Session
 from ya_httpx_client.requirement import require_yapapi
 
 require_yapapi()
 
 IMAGE_HASH = "ab" * 28
+SEED_HASH = "25f09e17c34433f979331edf4f3b47b2ca330ba2f8acbfe2e3dbd9c3"
 URL = "http://calc"
 SERVER = pathlib.Path(__file__).with_name("provider_server.py").read_text()
 
@@ -62,6 +64,26 @@ def make_golem(make_yagna, image, executions):
 @pytest.fixture
 def golem(make_golem):
     return make_golem(3)
+
+
+@pytest.fixture
+def make_seed_golem(make_yagna, image):
+    """Start three providers of a subnet whose image is the one the seed names, with its start script."""
+    script = image / "usr/local/bin/start_my_http_server.sh"
+    script.write_text(
+        f'#!/bin/sh\nexec {sys.executable} "$HOME"/golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &\n'
+    )
+    script.chmod(0o755)
+    server = image / "golem/run/server.py"
+    server.write_text(server.read_text().replace('b"no such path", 404', "body"))
+
+    def make(subnet):
+        golem = make_yagna(0, images={SEED_HASH: image})
+        for number in range(3):
+            golem.add_provider(ProviderConfig(f"provider-{number}", subnet=subnet))
+        return golem
+
+    return make
 
 
 ENTRYPOINT = (

@@ -19,7 +19,6 @@ from ya_httpx_client.session import Session
 HERE = pathlib.Path(__file__).parent
 SEED = (HERE.parent / "seed/README.md").read_text()
 EXAMPLES = HERE.parent.parent / "docs/examples"
-SEED_HASH = "25f09e17c34433f979331edf4f3b47b2ca330ba2f8acbfe2e3dbd9c3"
 
 
 def seed_blocks():
@@ -27,19 +26,8 @@ def seed_blocks():
 
 
 @pytest.fixture
-def seed_golem(make_yagna, image):
-    """Providers in the seed's subnet whose image has the seed's start script."""
-    script = image / "usr/local/bin/start_my_http_server.sh"
-    script.write_text(
-        f'#!/bin/sh\nexec {sys.executable} "$HOME"/golem/run/server.py 0.0.0.0:80 >/dev/null 2>&1 &\n'
-    )
-    script.chmod(0o755)
-    server = image / "golem/run/server.py"
-    server.write_text(server.read_text().replace('b"no such path", 404', "body"))
-    golem = make_yagna(0, images={SEED_HASH: image})
-    for number in range(3):
-        golem.add_provider(ProviderConfig(f"provider-{number}", subnet="devnet-beta.2"))
-    return golem
+def seed_golem(make_seed_golem):
+    return make_seed_golem("devnet-beta.2")
 
 
 async def test_quickstart_of_the_seed_runs_as_printed(seed_golem, nothing_left):
