@@ -55,6 +55,9 @@ def test_messages_retries_and_the_queue_are_reported(meter, make_pair, recorder)
     assert meter.gauges["ramen_client.queue.size"](None)[0][0] > 4096
     for _ in range(4):
         reader.consume_one()
+    writer.close()
+    reader.close()
+    assert meter.gauges["ramen_client.queue.messages"](None) == []  # a closed queue stays closed
     common = {"ramen.sender": "imx", "ramen.system_serial": 1099}
     assert meter.added == [
         ("ramen_client.retries", 1, {**common, "reason": "retry"}),

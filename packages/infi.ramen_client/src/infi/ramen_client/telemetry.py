@@ -95,7 +95,7 @@ def telemetry_events(config: QueueWriterConfig, meter_provider: Any = None) -> E
 
 
 def observe_queue(queue: DiskQueue, config: QueueWriterConfig, meter_provider: Any = None) -> None:
-    """Let OpenTelemetry ask for a queue's length and size as long as the queue object lives.
+    """Let OpenTelemetry ask for a queue's length and size while the queue is open; asking opens nothing.
 
     Args:
         queue: The queue.
@@ -115,7 +115,9 @@ def observe_queue(queue: DiskQueue, config: QueueWriterConfig, meter_provider: A
         def observe(_options: Any) -> Iterable[Any]:
             found = alive()
             try:
-                return [] if found is None else [Observation(ask(found), common)]
+                if found is None or not found.is_open:
+                    return []
+                return [Observation(ask(found), common)]
             except QueueError:
                 return []
 

@@ -153,6 +153,11 @@ class Database:
                 with self._turn.taken():
                     self._files.remove_spares()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open in this process."""
+        return self._connection is not None
+
     def is_replaced(self) -> bool:
         """Whether the path leads to another file than the open one, or to none."""
         return self._connection is not None and self._files.identity() != self._identity

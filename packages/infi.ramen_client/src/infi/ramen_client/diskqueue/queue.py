@@ -466,6 +466,11 @@ class DiskQueue:
                     self._database.salvage(cause)
         raise AssertionError  # not reached
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its files are open: since the first use, until :meth:`close`."""
+        return self._database.is_open
+
     def close(self) -> None:
         """Finish waiting pushes and close all files; the next use opens them again. Idempotent."""
         self._commits.close()
