@@ -29,7 +29,6 @@ CONNECTIONS = 8
 BATCH = 40
 BIG_BYTES = 10 * 1024 * 1024
 POSTED = b'{"text":"' + b"x" * 1013 + b'"}'
-LONG_QUANTILE = 0.1
 CALLS_LIMIT = 90
 IMPORT_LIMIT_MS = 40.0
 MODULES_LIMIT = 150
@@ -201,7 +200,6 @@ def batches(port: int, rounds: int) -> list[Row]:
             operations=BATCH * 40,
             rounds=rounds,
             per_operation={"raw lockstep": BATCH, "batch": BATCH},
-            quantile=LONG_QUANTILE,
         )
 
 
@@ -243,7 +241,6 @@ def long_bodies(port: int, rounds: int) -> list[Row]:
             floor="raw fresh buffer",
             operations=20,
             rounds=rounds,
-            quantile=LONG_QUANTILE,
         )
 
 

