@@ -15,6 +15,7 @@ from transport_utils import (
     Discovery,
     DiscoveryError,
     Endpoint,
+    RateLimiter,
     Request,
     RetryAfterExceeded,
     RetryPolicy,
@@ -31,6 +32,7 @@ from transport_utils.testing import (
     AsyncRecordingBackend,
     Close,
     Drip,
+    FakeClock,
     FaultServer,
     RecordingBackend,
     Silence,
@@ -480,4 +482,101 @@ def test_a_question_keeps_within_the_time_of_the_call_that_waits_for_it(kind):
             transport.request("GET", "/x", timeout=0.4)
         assert time.monotonic() - started < 0.4 * 1.1 + 0.3
         assert server.requests[0].target == "/nodes"
+        transport.close()
+
+
+# --- adaptive rate
+
+
+THROTTLED = (429, b"", {"retry-after": "0"})
+
+
+def throttle(transport, clock):
+    """Let the server refuse once after a steady two requests a second."""
+    for _ in range(8):
+        transport.request("GET", "/x")
+        clock.advance(0.5)
+    assert transport.request("GET", "/x").status == 429
+
+
+def throttled_transport(make, limiter, **options):
+    clock = FakeClock()
+    answers = [200] * 8 + [THROTTLED, 200]
+    options = {"retry": None, "rate_limiter": limiter, "clock": clock, **options}
+    return make("http://a", answers=answers, **options), clock
+
+
+def test_a_throttled_transport_spaces_its_requests_out(make):
+    limiter = RateLimiter()
+    transport, clock = throttled_transport(make, limiter)
+    throttle(transport, clock)
+    assert limiter.rate < 2.0
+    before = limiter.rate
+    transport.request("GET", "/x")
+    assert clock.pauses == [pytest.approx(1 / before)]
+
+
+def test_without_a_throttle_nothing_waits(make):
+    clock = FakeClock()
+    transport = make(
+        "http://a", answers=[200, 500], rate_limiter=RateLimiter(), clock=clock, retry=None
+    )
+    for _ in range(50):
+        transport.request("GET", "/x")
+    assert clock.pauses == []
+
+
+def test_a_turn_that_comes_after_the_deadline_is_not_waited_for(make):
+    limiter = RateLimiter()
+    transport, clock = throttled_transport(make, limiter)
+    throttle(transport, clock)
+    with pytest.raises(TotalTimeout, match=r"throttled.*requests/s") as caught:
+        transport.request("GET", "/late", timeout=0.1)
+    assert caught.value.target == "/late"
+    assert caught.value.sent is SentState.NOT_SENT
+    assert "/late" not in [request.target for request in sent(transport)]
+    # Its place was given back.
+    transport.request("GET", "/x")
+    assert clock.pauses == [pytest.approx(1 / limiter.rate, rel=0.5)]
+
+
+def test_a_batch_keeps_to_the_rate_too(make):
+    limiter = RateLimiter(min_rate=200.0)
+    limiter.on_throttle(0.0)
+    with FaultServer(Answer(body=b"ok")) as server:
+        transport = make(server.url, rate_limiter=limiter, retry=None)
+        started = time.monotonic()
+        results = transport.batch([Request("GET", f"/{number}") for number in range(20)])
+        assert [result.content for result in results] == [b"ok"] * 20
+        assert time.monotonic() - started > 10 / limiter.rate
+
+
+# --- closed and opened again
+
+
+def test_a_closed_transport_works_again_once_reopened(make):
+    with FaultServer(Answer(body=b"ok")) as server:
+        transport = make(server.url, retry=None)
+        transport.reopen()
+        assert transport.request("GET", "/1").content == b"ok"
+        close(transport)
+        with pytest.raises(TransportClosed):
+            transport.request("GET", "/2")
+        transport.reopen()
+        assert transport.request("GET", "/3").content == b"ok"
+        assert [request.target for request in server.requests] == ["/1", "/3"]
+
+
+def test_a_backend_given_as_an_object_cannot_be_reopened(make):
+    transport = make("http://a", answers=[200])
+    close(transport)
+    with pytest.raises(ConfigurationError, match="by name"):
+        transport.reopen()
+
+
+def close(transport):
+    """Close the transport, and leave the loop of an asynchronous one open."""
+    if isinstance(transport, AsyncAsSync):
+        transport.run(transport.inner.aclose())
+    else:
         transport.close()

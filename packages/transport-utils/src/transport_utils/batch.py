@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 from transport_utils.backends import HttpBackend
 from transport_utils.backends.native import Begun, Channel, NativeBackend
+from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
 from transport_utils.errors import ConfigurationError, TransportClosed, TransportError
 from transport_utils.messages import Request, Response
@@ -29,6 +30,10 @@ class Sender(Protocol):
     @property
     def backend(self) -> HttpBackend:
         """The backend in use."""
+
+    @property
+    def rate_limiter(self) -> RateLimiter | None:
+        """What the attempts keep to."""
 
     @property
     def start_call(self) -> Callable[[Request], Call]:
@@ -77,6 +82,7 @@ class _Batch:
     def __init__(self, transport: Sender, connections: int, stop_on_error: bool) -> None:
         self._transport = transport
         self._start = transport.start_call
+        self._unlimited = transport.rate_limiter is None
         backend = transport.backend
         self._native = backend if isinstance(backend, NativeBackend) else None
         self._most = connections
@@ -86,7 +92,7 @@ class _Batch:
         self._poll = select.poll()
         self._watched: set[int] = set()
         self._earliest = math.inf
-        self._again: list[tuple[float, int, Call]] = []
+        self._again: list[tuple[float, int, Call, bool]] = []
         self._stopped = False
 
     def run(self, requests: Iterable[Request]) -> list[Response | TransportError]:
@@ -111,6 +117,9 @@ class _Batch:
         except BaseException:
             for _, _, channel, begun, _ in flights.values():
                 channel.abandon(begun)
+            for _, _, call, paced in self._again:
+                if paced:
+                    call.unpace()
             raise
 
     def _take(self, request: Request) -> None:
@@ -130,8 +139,11 @@ class _Batch:
             return
         self._attempt(index, call)
 
-    def _attempt(self, index: int, call: Call) -> None:
-        """Send a call's request on a connection, or make the whole call here if it cannot be overlapped."""
+    def _attempt(self, index: int, call: Call, paced: bool = False) -> None:
+        """Send a call's request on a connection, or make the whole call here if it cannot be overlapped.
+
+        ``paced`` says that it has waited for its turn at the rate limiter.
+        """
         backend = self._native
         request = call.request
         body = request.body
@@ -142,6 +154,9 @@ class _Batch:
                 self._finish(index, error)
             return
         try:
+            if not (self._unlimited or paced) and (wait_s := call.pace()):
+                heapq.heappush(self._again, (time.monotonic() + wait_s, index, call, True))
+                return
             node = call.pick()
         except TransportError as error:
             self._finish(index, error)
@@ -214,7 +229,7 @@ class _Batch:
         if pause_s is None:
             self._results[index] = call.response
         else:
-            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call))
+            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call, False))
 
     def _failed(self, index: int, call: Call, error: BaseException) -> None:
         try:
@@ -225,21 +240,23 @@ class _Batch:
         if pause_s is None:
             self._finish(index, call.response)
         else:
-            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call))
+            heapq.heappush(self._again, (time.monotonic() + pause_s, index, call, False))
 
     def _resume(self) -> bool:
         """Send the call whose pause is over, if there is one."""
         if self._again[0][0] > time.monotonic():
             return False
-        _, index, call = heapq.heappop(self._again)
-        self._attempt(index, call)
+        _, index, call, paced = heapq.heappop(self._again)
+        self._attempt(index, call, paced)
         return True
 
     def _sleep(self) -> None:
         try:
             self._transport.pause(max(0.0, self._again[0][0] - time.monotonic()))
         except TransportClosed as closed:
-            for _, index, _ in self._again:
+            for _, index, call, paced in self._again:
+                if paced:
+                    call.unpace()
                 self._finish(index, closed)
             self._again.clear()
 

@@ -1,8 +1,8 @@
 """Allowances that keep clients from making an outage worse: retry tokens, and an adaptive rate of requests.
 
-:class:`RetryBudget` is asked by :mod:`transport_utils.retry`; :class:`RateLimiter` by drivers and clients that call a
-throttling service. Policy floor: ``now`` is given in monotonic seconds, nothing sleeps. Both are shared by all threads
-of a transport and are thread-safe.
+:class:`RetryBudget` is asked by :mod:`transport_utils.retry`, :class:`RateLimiter` before every attempt by
+:mod:`transport_utils.call`. Policy floor: ``now`` is given in monotonic seconds, nothing sleeps. Both are shared by all
+threads of a transport and are thread-safe.
 
 Source of the figures: the *standard* and *adaptive* retry modes of botocore 1.44.
 """

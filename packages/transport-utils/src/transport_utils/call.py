@@ -4,6 +4,7 @@ A driver does only what the outside world demands::
 
     call = settings.start(method, target, ...)
     while True:
+        pause_s = call.pace()                     # 0.0 without a rate limiter
         node = call.pick()
         try:
             response = backend.request(node.endpoint, call.request, call.deadline)   # or await
@@ -26,12 +27,13 @@ from typing import Any, Protocol
 
 from transport_utils.auth import Auth
 from transport_utils.bodies import BodyStream
+from transport_utils.budget import RateLimiter
 from transport_utils.compression import DecodeLimits
 from transport_utils.deadline import Deadline
 from transport_utils.decoding import decode_response
 from transport_utils.discovery import DiscoverySchedule
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import TransportError
+from transport_utils.errors import TotalTimeout, TransportError
 from transport_utils.health import NodeChange, Outcome, outcome_of_error, outcome_of_status
 from transport_utils.hooks import Attempt, Hooks
 from transport_utils.idempotency import is_idempotent
@@ -62,6 +64,7 @@ class CallSettings(Protocol):
     hooks: Hooks | None
     logged_hooks: Hooks | None
     decode: DecodeLimits | None
+    rate_limiter: RateLimiter | None
     discovery: DiscoverySchedule | None
 
 
@@ -114,6 +117,34 @@ class Call:
         self.request = self._original = request
         self.deadline = deadline
         self.response: Any = None
+
+    def pace(self) -> float:
+        """Return how long to wait before the next attempt so as to keep to the rate limiter's rate, in seconds.
+
+        The attempt's place is taken: send it, or call :meth:`unpace`.
+
+        Raises:
+            TotalTimeout: The deadline would come first; the place is given back.
+        """
+        limiter = self._settings.rate_limiter
+        if limiter is None:
+            return 0.0
+        now = self._settings.now()
+        wait_s = limiter.reserve(now)
+        if now + wait_s > self.deadline.at:
+            limiter.cancel()
+            raise TotalTimeout(
+                f"not sent: the server has throttled this client, its turn would come in {wait_s:.1f} s at "
+                f"{limiter.rate:.1f} requests/s, after the call's deadline; allow more time or send less",
+                method=self.request.method,
+                target=self.request.target,
+            )
+        return wait_s
+
+    def unpace(self) -> None:
+        """Give back the place that :meth:`pace` took."""
+        if self._settings.rate_limiter is not None:
+            self._settings.rate_limiter.cancel()
 
     def pick(self) -> Node:
         """Return the node for the next attempt, and prepare :attr:`request` for it.
@@ -177,6 +208,8 @@ class Call:
         assert node is not None
         if status < 400:
             change = settings.nodes.record(node, Outcome.OK, self._picked_at, now)
+            if settings.rate_limiter is not None:
+                settings.rate_limiter.on_success(now)
         else:
             change = self._record_failure_status(node, response, now)
         response.duration_s = now - self._started
@@ -199,6 +232,9 @@ class Call:
     ) -> NodeChange | None:
         slow_s = retry_after_s(response.headers)
         outcome = outcome_of_status(response.status, retry_after=slow_s is not None)
+        limiter = self._settings.rate_limiter
+        if limiter is not None:
+            (limiter.on_throttle if outcome is Outcome.OVERLOAD else limiter.on_success)(now)
         return self._settings.nodes.record(node, outcome, self._picked_at, now, slow_s=slow_s)
 
     def failed(self, error: BaseException) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from transport_utils.auth import Auth, coerce_auth
 from transport_utils.bodies import measure
-from transport_utils.budget import RetryBudget
+from transport_utils.budget import RateLimiter, RetryBudget
 from transport_utils.call import Call
 from transport_utils.compression import (
     DEFAULT_DECODE_LIMITS,
@@ -82,6 +82,7 @@ class Settings:
         decode: As there.
         serializers: As there.
         hooks: As there.
+        rate_limiter: As there.
         discovery: As there.
         clock: As there.
     """
@@ -102,6 +103,7 @@ class Settings:
         decode: DecodeLimits | bool,
         serializers: SerializerRegistry | None,
         hooks: Hooks | Iterable[Hooks] | None,
+        rate_limiter: RateLimiter | None,
         discovery: Discovery | None,
         clock: Clock | None,
     ) -> None:
@@ -129,6 +131,7 @@ class Settings:
         many.append(auto_hooks())
         self.hooks = combine_hooks(many)
         self.logged_hooks = combine_hooks([*many, log_hooks()])
+        self.rate_limiter = rate_limiter
         self.discovery = None if discovery is None else DiscoverySchedule(discovery)
         self._last_timeout: tuple[Any, Timeout | None] = (None, None)
         self._lock = threading.Lock()

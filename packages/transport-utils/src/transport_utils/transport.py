@@ -15,12 +15,18 @@ from typing import Any
 from transport_utils.auth import Auth
 from transport_utils.backends import HttpBackend, make_backend, watch_pools
 from transport_utils.batch import run_batch
+from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
 from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
 from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
+from transport_utils.errors import (
+    ConfigurationError,
+    DiscoveryError,
+    TransportClosed,
+    TransportError,
+)
 from transport_utils.health import HealthPolicy
 from transport_utils.hooks import Hooks
 from transport_utils.messages import Body, Request, Response, ResponseMeta
@@ -58,6 +64,8 @@ class Transport:
         decode: Limits of decompressing responses; ``True`` for the defaults, ``False`` leaves bodies as they come.
         serializers: Of :meth:`perform_request`; ``None`` for the usual ones.
         hooks: One or more :class:`~transport_utils.hooks.Hooks`.
+        rate_limiter: Slows all attempts down once the server has throttled (429, or 503 with Retry-After), batches
+            too, see :class:`~transport_utils.budget.RateLimiter`; may be shared by transports. ``None`` for none.
         discovery: How to keep the nodes up to date; ``None`` for the nodes given.
         clock: For tests: the time that deadlines, pauses and health go by, with a backend that needs none of its own
             such as :class:`~transport_utils.testing.RecordingBackend`. ``None`` for the system's.
@@ -84,6 +92,7 @@ class Transport:
         decode: DecodeLimits | bool = True,
         serializers: SerializerRegistry | None = None,
         hooks: Hooks | Iterable[Hooks] | None = None,
+        rate_limiter: RateLimiter | None = None,
         discovery: Discovery | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -101,11 +110,12 @@ class Transport:
             decode=decode,
             serializers=serializers,
             hooks=hooks,
+            rate_limiter=rate_limiter,
             discovery=discovery,
             clock=clock,
         )
-        self._backend = make_backend(backend)
-        watch_pools(self._backend, self._settings.hooks)
+        self._backend_given = backend
+        self._backend = self._open_backend()
         self._discovery = discovery
         self._clock = clock
         self._closing = threading.Event()
@@ -116,6 +126,11 @@ class Transport:
                 self.close()
                 raise
 
+    def _open_backend(self) -> HttpBackend:
+        backend = make_backend(self._backend_given)
+        watch_pools(backend, self._settings.hooks)
+        return backend
+
     @property
     def nodes(self) -> NodePool:
         """The nodes and their health."""
@@ -125,6 +140,11 @@ class Transport:
     def backend(self) -> HttpBackend:
         """The backend in use."""
         return self._backend
+
+    @property
+    def rate_limiter(self) -> RateLimiter | None:
+        """What all attempts keep to; ``None`` for none."""
+        return self._settings.rate_limiter
 
     @property
     def serializers(self) -> SerializerRegistry:
@@ -237,6 +257,8 @@ class Transport:
         while True:
             if self._discovery is not None:
                 self._discover(call.deadline)
+            if self._settings.rate_limiter is not None:
+                self._pace(call)
             node = call.pick()
             try:
                 response = send(node.endpoint, call.request, call.deadline)
@@ -250,6 +272,15 @@ class Transport:
                 result: Response = call.response
                 return result
             self.pause(pause_s)
+
+    def _pace(self, call: Call) -> None:
+        wait_s = call.pace()
+        if wait_s:
+            try:
+                self.pause(wait_s)
+            except BaseException:
+                call.unpace()
+                raise
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless the transport is closed before or meanwhile.
@@ -290,11 +321,31 @@ class Transport:
     def close(self, drain_s: float = 0.0) -> None:
         """Close all connections; idempotent. Calls that wait or pause end with :class:`TransportClosed`.
 
+        Later calls raise it too, until :meth:`reopen`.
+
         Args:
             drain_s: How long exchanges in progress may go on, seconds.
         """
         self._closing.set()
         self._backend.close(drain_s)
+
+    def reopen(self) -> None:
+        """Make a closed transport usable again, with new connections; without effect on one that is open.
+
+        Nodes, their health, policies and budgets are kept. Call it when no call is in progress.
+
+        Raises:
+            ConfigurationError: The backend was given as an object, which stays closed: build a new transport.
+        """
+        if not self._closing.is_set():
+            return
+        if not isinstance(self._backend_given, str):
+            raise ConfigurationError(
+                f"reopen: the backend was given as an object ({self._backend_given!r}) and stays closed; "
+                "give it by name, or build a new transport"
+            )
+        self._backend = self._open_backend()
+        self._closing.clear()
 
     def __enter__(self) -> Transport:
         return self

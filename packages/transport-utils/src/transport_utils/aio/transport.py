@@ -12,12 +12,18 @@ from transport_utils.aio.backends import make_async_backend
 from transport_utils.aio.batch import run_batch
 from transport_utils.auth import Auth
 from transport_utils.backends import AsyncHttpBackend, watch_pools
+from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
 from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
 from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
+from transport_utils.errors import (
+    ConfigurationError,
+    DiscoveryError,
+    TransportClosed,
+    TransportError,
+)
 from transport_utils.health import HealthPolicy
 from transport_utils.hooks import Hooks
 from transport_utils.messages import AsyncResponse, Body, Request, ResponseMeta
@@ -54,6 +60,7 @@ class AsyncTransport:
         decode: As there.
         serializers: As there.
         hooks: As there.
+        rate_limiter: As there.
         discovery: As there, with a coroutine function; with ``on_start`` the first call asks.
         clock: As there.
 
@@ -78,6 +85,7 @@ class AsyncTransport:
         decode: DecodeLimits | bool = True,
         serializers: SerializerRegistry | None = None,
         hooks: Hooks | Iterable[Hooks] | None = None,
+        rate_limiter: RateLimiter | None = None,
         discovery: Discovery | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -95,15 +103,21 @@ class AsyncTransport:
             decode=decode,
             serializers=serializers,
             hooks=hooks,
+            rate_limiter=rate_limiter,
             discovery=discovery,
             clock=clock,
         )
-        self._backend = make_async_backend(backend)
-        watch_pools(self._backend, self._settings.hooks)
+        self._backend_given = backend
+        self._backend = self._open_backend()
         self._discovery = discovery
         self._clock = clock
         self._closed = False
         self._pauses: set[asyncio.Future[None]] = set()
+
+    def _open_backend(self) -> AsyncHttpBackend:
+        backend = make_async_backend(self._backend_given)
+        watch_pools(backend, self._settings.hooks)
+        return backend
 
     @property
     def nodes(self) -> NodePool:
@@ -114,6 +128,11 @@ class AsyncTransport:
     def backend(self) -> AsyncHttpBackend:
         """The backend in use."""
         return self._backend
+
+    @property
+    def rate_limiter(self) -> RateLimiter | None:
+        """What all attempts keep to; ``None`` for none."""
+        return self._settings.rate_limiter
 
     @property
     def serializers(self) -> SerializerRegistry:
@@ -191,6 +210,8 @@ class AsyncTransport:
         while True:
             if self._discovery is not None:
                 await self._discover(call.deadline)
+            if self._settings.rate_limiter is not None:
+                await self._pace(call)
             node = call.pick()
             try:
                 response = await send(node.endpoint, call.request, call.deadline)
@@ -204,6 +225,15 @@ class AsyncTransport:
                 result: AsyncResponse = call.response
                 return result
             await self.pause(pause_s)
+
+    async def _pace(self, call: Call) -> None:
+        wait_s = call.pace()
+        if wait_s:
+            try:
+                await self.pause(wait_s)
+            except BaseException:
+                call.unpace()
+                raise
 
     async def pause(self, seconds: float) -> None:
         """Sleep, unless the transport is closed before or meanwhile.
@@ -257,6 +287,18 @@ class AsyncTransport:
         for pause in self._pauses:
             _wake(pause)
         await self._backend.aclose(drain_s)
+
+    def reopen(self) -> None:
+        """Make a closed transport usable again; see :meth:`transport_utils.transport.Transport.reopen`."""
+        if not self._closed:
+            return
+        if not isinstance(self._backend_given, str):
+            raise ConfigurationError(
+                f"reopen: the backend was given as an object ({self._backend_given!r}) and stays closed; "
+                "give it by name, or build a new transport"
+            )
+        self._backend = self._open_backend()
+        self._closed = False
 
     async def __aenter__(self) -> AsyncTransport:
         return self
