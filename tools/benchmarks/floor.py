@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import statistics
@@ -22,7 +23,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["BODY", "Bar", "Row", "check", "compare", "print_table", "raw_exchange", "serve_floor"]
+__all__ = [
+    "BODY",
+    "Bar",
+    "Row",
+    "check",
+    "compare",
+    "import_ms",
+    "print_table",
+    "raw_exchange",
+    "serve_floor",
+]
 
 BODY = b'{"name":"cpu utilization of the group","id":4711,"values":[1.5,2.25,3.125,4],"ok":true,"note":"'
 BODY += b"x" * (198 - len(BODY)) + b'"}'
@@ -237,3 +248,25 @@ def check(rows: Sequence[Row], bars: Sequence[Bar]) -> list[str]:
 
 if __name__ == "__main__":
     sys.exit("a module of the benchmarks beside it, not a script")
+
+
+def import_ms(module: str, times: int = 15) -> float:
+    """Return the least processor time of importing ``module`` above a bare interpreter, in milliseconds.
+
+    Processor time, since on a machine with other work the clock mostly measures that; from compiled modules, as in
+    every installation, whatever this process's environment says about writing them.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+        def least(code: str) -> float:
+            took = []
+            for _ in range(times + 1):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                subprocess.run([sys.executable, "-c", code], check=True, cwd="/", env=environment)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            return min(took[1:]) * 1000
+
+        return least(f"import {module}") - least("pass")

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
 
-from floor import Bar, Row, check, print_table, serve_floor
+from floor import Bar, Row, check, import_ms, print_table, serve_floor
 from mock_servers.originals import LOUDML, Original, interpreter
 
 ELASTICSEARCH = Original("elasticsearch==9.5.1", ("elasticsearch==9.5.1",))
@@ -34,7 +33,6 @@ CONTENDERS = (
 )
 BARS = [Bar("native", "wall", 1.9), Bar("urllib3", "wall", 7.0)]
 IMPORT_LIMIT_MS = 90.0
-IMPORTS = 15
 OPTIONAL_LIBRARIES = "asyncio click dateutil h2 httpx matplotlib numpy opentelemetry pandas requests rich urllib3 yaml"
 
 
@@ -104,24 +102,6 @@ def measure(rounds: int) -> list[Row]:
     return rows
 
 
-def import_ms() -> float:
-    """Return the least processor time of ``import loudml`` above a bare interpreter, in milliseconds.
-
-    Processor time, since on a machine with other work the clock mostly measures that.
-    """
-
-    def least(code: str) -> float:
-        times = []
-        for _ in range(IMPORTS):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return min(times) * 1000
-
-    return least("import loudml") - least("pass")
-
-
 def loaded_libraries() -> list[str]:
     """Return the optional libraries that ``import loudml`` loads."""
     code = f"import sys, loudml; print(*set({OPTIONAL_LIBRARIES!r}.split()) & set(sys.modules))"
@@ -141,7 +121,7 @@ def main() -> int:
         rows = measure(options.rounds)
         print_table("Loud.models.get of 200 B, times the raw socket loop", rows, BARS)
         missed = check(rows, BARS)
-        took_ms, loaded = import_ms(), loaded_libraries()
+        took_ms, loaded = import_ms("loudml"), loaded_libraries()
         print(
             f"\nimport loudml: {took_ms:.0f} ms above a bare interpreter (<= {IMPORT_LIMIT_MS:g})"
         )

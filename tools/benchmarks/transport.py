@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
-from floor import Bar, Row, check, compare, print_table, raw_exchange, serve_floor
+from floor import Bar, Row, check, compare, import_ms, print_table, raw_exchange, serve_floor
 from transport_utils import AsyncTransport, Request, Transport
 
 OPERATIONS = 400
@@ -32,7 +31,6 @@ POSTED = b'{"text":"' + b"x" * 1013 + b'"}'
 CALLS_LIMIT = 90
 IMPORT_LIMIT_MS = 40.0
 MODULES_LIMIT = 150
-IMPORTS = 15
 
 SMALL_BARS = [
     Bar("native GET", "wall", 1.8),
@@ -244,21 +242,6 @@ def long_bodies(port: int, rounds: int) -> list[Row]:
         )
 
 
-def import_ms() -> float:
-    """Return the least processor time of importing the transport above a bare interpreter, in milliseconds."""
-
-    def least(code: str) -> float:
-        times = []
-        for _ in range(IMPORTS):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        return min(times) * 1000
-
-    return least("import transport_utils") - least("pass")
-
-
 def calls_per_request(port: int) -> float:
     """Return how many functions, of Python and of C, one GET calls."""
     count = 0
@@ -317,7 +300,7 @@ def measure(rounds: int) -> list[str]:
         print(f"\n{what}: {figure:g}, bar {limit}")
         if figure > limit:
             missed.append(f"{what}: {figure:g} above {limit}")
-    took_ms = import_ms()
+    took_ms = import_ms("transport_utils")
     print(
         f"\nimport transport_utils: {took_ms:.1f} ms above a bare interpreter, bar {IMPORT_LIMIT_MS:g} ms"
     )
