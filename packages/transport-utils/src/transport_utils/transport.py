@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from transport_utils.auth import Auth
-from transport_utils.backends import HttpBackend, make_backend, watch_pools
+from transport_utils.backends import HttpBackend, make_backend, require_name, watch_pools
 from transport_utils.batch import run_batch
 from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
@@ -21,12 +21,7 @@ from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
 from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import (
-    ConfigurationError,
-    DiscoveryError,
-    TransportClosed,
-    TransportError,
-)
+from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
 from transport_utils.hooks import Hooks
 from transport_utils.messages import Body, Request, Response, ResponseMeta
@@ -339,11 +334,7 @@ class Transport:
         """
         if not self._closing.is_set():
             return
-        if not isinstance(self._backend_given, str):
-            raise ConfigurationError(
-                f"reopen: the backend was given as an object ({self._backend_given!r}) and stays closed; "
-                "give it by name, or build a new transport"
-            )
+        require_name(self._backend_given)
         self._backend = self._open_backend()
         self._closing.clear()
 

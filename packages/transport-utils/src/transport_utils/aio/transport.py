@@ -11,19 +11,14 @@ from typing import Any
 from transport_utils.aio.backends import make_async_backend
 from transport_utils.aio.batch import run_batch
 from transport_utils.auth import Auth
-from transport_utils.backends import AsyncHttpBackend, watch_pools
+from transport_utils.backends import AsyncHttpBackend, require_name, watch_pools
 from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
 from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
 from transport_utils.discovery import Discovery, within
 from transport_utils.endpoint import Endpoint
-from transport_utils.errors import (
-    ConfigurationError,
-    DiscoveryError,
-    TransportClosed,
-    TransportError,
-)
+from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
 from transport_utils.health import HealthPolicy
 from transport_utils.hooks import Hooks
 from transport_utils.messages import AsyncResponse, Body, Request, ResponseMeta
@@ -292,11 +287,7 @@ class AsyncTransport:
         """Make a closed transport usable again; see :meth:`transport_utils.transport.Transport.reopen`."""
         if not self._closed:
             return
-        if not isinstance(self._backend_given, str):
-            raise ConfigurationError(
-                f"reopen: the backend was given as an object ({self._backend_given!r}) and stays closed; "
-                "give it by name, or build a new transport"
-            )
+        require_name(self._backend_given)
         self._backend = self._open_backend()
         self._closed = False
 

@@ -15,7 +15,7 @@ from transport_utils.errors import ConfigurationError
 from transport_utils.hooks import Hooks
 from transport_utils.messages import AsyncResponse, Request, Response
 
-__all__ = ["AsyncHttpBackend", "HttpBackend", "make_backend", "watch_pools"]
+__all__ = ["AsyncHttpBackend", "HttpBackend", "make_backend", "require_name", "watch_pools"]
 
 _CLASSES = {
     "httpx": ("httpx", "HttpxBackend"),
@@ -96,3 +96,16 @@ def watch_pools(backend: HttpBackend | AsyncHttpBackend, hooks: Hooks | None) ->
     """Let a backend that can (the native ones) report what happens to its connections."""
     if hooks is not None and hooks.on_pool is not None and hasattr(backend, "on_pool"):
         backend.on_pool = hooks.on_pool
+
+
+def require_name(backend: object) -> None:
+    """Check that a backend was given by name, so that another of its kind can be made.
+
+    Raises:
+        ConfigurationError: It was given as an object, which stays closed.
+    """
+    if not isinstance(backend, str):
+        raise ConfigurationError(
+            f"reopen: the backend was given as an object ({backend!r}) and stays closed; give it by name, or build a "
+            "new transport"
+        )
