@@ -141,6 +141,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         self.pool.close()
         for connection in self.leased:
+            connection.sock.settimeout(5)
             assert connection.sock.recv(1) == b"", "a reader would wait for ever"
         with pytest.raises(TransportClosed):
             self.lease_one()

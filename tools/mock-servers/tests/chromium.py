@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -82,8 +84,13 @@ def opened(url: str, width: int = 1400, height: int = 860) -> Iterator[Page]:
             f"--window-size={width},{height}",
             "about:blank",
         ]
+        # A group of its own: Debian's command is a shell script that waits for the browser.
         with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         ) as process:
             try:
                 address = None
@@ -101,5 +108,5 @@ def opened(url: str, width: int = 1400, height: int = 860) -> Iterator[Page]:
                     page.call("Page.navigate", url=url)
                     yield page
             finally:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
                 process.stderr.close()
