@@ -1,10 +1,11 @@
 """Applications at work while everything between and behind them breaks; what was promised is checked at the end.
 
-``python tests-integration/chaos.py [--seed N] [--seconds S]``. Three servers run as processes with their data on disk,
-a fault proxy stands in front of each. A thread with a seeded generator stalls, slows, cuts, half-opens and refuses
-connections, answers 503, loses answers after the work was done, steps the wall clock, and kills and restarts the
-servers. Meanwhile workloads keep a ledger of what was acknowledged, what failed in a way that may have been applied,
-and what surely was not; some of them fork, and write to a disk that is full.
+``hatch run chaos [--seed N] [--runs N] [--seconds S]``. Three servers and a pylm cluster (``chaos_pylm``) run as
+processes, with their data on disk; fault proxies stand in front of them. A thread with a seeded generator stalls,
+slows, cuts, half-opens and refuses connections, answers 503, loses answers after the work was done, steps the wall
+clock, and kills and restarts the servers. Meanwhile workloads keep a ledger of what was acknowledged, what failed in a
+way that may have been applied, and what surely was not; some of them fork, and write to a disk that is full. What runs
+on Golem providers has a suite of its own, ``golem/golem_chaos.py``.
 
 Invariants: nothing acknowledged is lost; nothing that is not idempotent is done twice; every call ends within its limit
 with a result or a typed error; no thread, socket, file or memory stays behind.
@@ -40,13 +41,14 @@ from v3io.expressions import increment
 from v3io.streams import Consumer, GroupSettings, Producer
 
 sys.path.append(__file__.rpartition("/")[0])
+from chaos_pylm import Crew
 from chaos_tasks import Children, Points
 
 CALL_LIMIT_S = 2.0
 SLACK_S = 1.5  # a loaded machine, and pauses of the interpreter
 SETTLE_S = 60.0
 MEMORY_KIB = 128 * 1024
-OURS = ("loudml.sqlite", "queue", "ramen", "v3io")
+OURS = ("loudml.sqlite", "pylm", "queue", "ramen", "v3io")
 
 
 class Ledger:
@@ -474,7 +476,8 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
         chaos = Chaos(servers, seed)
         children = Children(work.v3io, work.writer, folder)
         points = Points(servers.proxies["loudml"].address, CALL_LIMIT_S)
-        tasks = (children, points)
+        crew = Crew(folder, seed)
+        tasks = (children, points, crew)
         memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             work.prepare()
@@ -492,6 +495,7 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
             broken = check(work, children, servers)
             work.v3io = client
             broken += points.check(servers.processes["loudml"].url.rpartition("/")[2])
+            broken += crew.check()
             grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_kib
             if grown_kib > MEMORY_KIB:
                 broken.append(f"memory grew by {grown_kib} KiB")
@@ -504,6 +508,7 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
             work.ending.set()
             for task in tasks:
                 task.ending.set()
+            crew.close()
             work.close()
             servers.stop()
     if found := leaked(before):
@@ -515,6 +520,7 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
             f"refused {ledger.refused:5}  slowest {ledger.slowest_s:4.1f} s  {dict(ledger.errors)}"
         )
     lines.append(f"  children {len(children.ledgers)}, batches of points {len(points.finished)}")
+    lines.append(f"  {crew.report()}")
     return broken, "\n".join(lines)
 
 
