@@ -6,7 +6,7 @@ import click
 
 from loudml.cli.session import Session
 from loudml.cli.status import EXIT_STATUS_HELP
-from loudml.wave import SHAPES, build_tag_dict, dump_to_bucket, generate_data
+from loudml.shapes import SHAPES, build_tag_dict, dump_to_bucket, generate_data
 
 __all__ = ["wave"]
 

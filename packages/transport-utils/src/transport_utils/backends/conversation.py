@@ -9,7 +9,7 @@ import io
 import math
 import time
 import warnings
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn, Protocol
 
 from transport_utils import errors
 from transport_utils.bodies import BodyStream
@@ -17,10 +17,8 @@ from transport_utils.deadline import Deadline, Timeout
 from transport_utils.errors import TransportError
 from transport_utils.h1 import CHUNKED, Head, ResponseParser, chunk
 from transport_utils.messages import Response
+from transport_utils.pool import ConnectionPool
 from transport_utils.sockets import Connection
-
-if TYPE_CHECKING:
-    from transport_utils.backends.native import Channel
 
 __all__ = ["JOIN_BYTES", "RECEIVE_BYTES", "Conversation", "limit"]
 
@@ -60,12 +58,30 @@ def _holds(current: float | None, wanted: float, left: float) -> bool:
     return wanted * 0.5 <= current <= wanted * 1.03 + 0.005
 
 
+class Line(Protocol):
+    """What a conversation needs of its endpoint; :class:`transport_utils.backends.native.Channel`."""
+
+    base_url: str
+    pool: ConnectionPool
+
+    def fail(
+        self,
+        error: BaseException,
+        connection: Connection,
+        payload: bytes,
+        sent: int,
+        started: bool,
+        complete: bool | None = None,
+    ) -> NoReturn:
+        """Close the connection and raise what ``error`` means."""
+
+
 class Conversation:
     """One exchange on one leased connection, in the general case; becomes the source of a streamed response."""
 
     def __init__(
         self,
-        channel: Channel,
+        channel: Line,
         connection: Connection,
         method: str,
         timeout: Timeout,
