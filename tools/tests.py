@@ -39,6 +39,8 @@ def golem_arguments(arguments: list[str]) -> list[str] | None:
     """Return the arguments for the golem environment, ``None`` when nothing in it is asked for."""
     paths = [word for word in arguments if (ROOT / word.partition("::")[0]).exists()]
     ours = [word for word in paths if "ya-httpx-client" in word or "golem" in word]
+    for word in paths:  # a folder above
+        ours += [path for path in GOLEM if path.startswith(f"{word.rstrip('/')}/") and word not in ours]
     if paths and not ours:
         return None
     return [word for word in arguments if word not in paths] + (ours or GOLEM)
