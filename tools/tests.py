@@ -26,7 +26,10 @@ GOLEM = ["packages/ya-httpx-client/tests", "tests-integration/golem"]
 REAL_YAGNA = ["packages/ya-httpx-client/tests/real_yagna"]
 NOTHING_COLLECTED = 5
 # Of the old releases yapapi asks for, on newer Pythons.
-OLD_WARNINGS = ["-W", "ignore:path is deprecated:DeprecationWarning"]
+OLD_WARNINGS = [
+    *("-W", "ignore:path is deprecated:DeprecationWarning"),
+    *("-W", "ignore:the (type, exc, tb) signature of athrow() is deprecated:DeprecationWarning"),
+]
 
 
 def run_pytest(arguments: list[str], *, coverage: bool) -> int:
@@ -40,7 +43,9 @@ def golem_arguments(arguments: list[str]) -> list[str] | None:
     paths = [word for word in arguments if (ROOT / word.partition("::")[0]).exists()]
     ours = [word for word in paths if "ya-httpx-client" in word or "golem" in word]
     for word in paths:  # a folder above
-        ours += [path for path in GOLEM if path.startswith(f"{word.rstrip('/')}/") and word not in ours]
+        ours += [
+            path for path in GOLEM if path.startswith(f"{word.rstrip('/')}/") and word not in ours
+        ]
     if paths and not ours:
         return None
     return [word for word in arguments if word not in paths] + (ours or GOLEM)
