@@ -5,6 +5,9 @@ import threading
 
 import pytest
 from mock_servers.faults import Fault
+from transport_utils.backends.native import Channel
+from transport_utils.deadline import Timeout
+from transport_utils.errors import ReadTimeout
 from v3io.aio import dataplane as aio_dataplane
 from v3io.dataplane import Client, RaiseForStatus
 from v3io.dataplane.transport import Actions
@@ -151,18 +154,18 @@ def test_window_keeps_no_more_than_max_connections_on_their_way(client, v3io_ser
 def test_interrupted_batch_gives_its_connections_back(client, v3io_server, monkeypatch):
     v3io_server.faults.add(Fault("delay", delay_s=0.05))
 
-    begin = client._transport._begin
+    begin = Channel.begin
     begun = []
 
-    def interrupt(request, *, wait=True):
+    def interrupt(channel, payload, *arguments, **options):
         if len(begun) == 3:
             raise KeyboardInterrupt
-        begun.append(request)
-        return begin(request, wait=wait)
+        begun.append(payload)
+        return begin(channel, payload, *arguments, **options)
 
     for number in range(8):
         client.batch.object.put("users", f"o{number}", body="x")
-    monkeypatch.setattr(client._transport, "_begin", interrupt)
+    monkeypatch.setattr(Channel, "begin", interrupt)
     with pytest.raises(KeyboardInterrupt):
         client.batch.wait()
     assert client._transport._channel.pool.open_count == 0
@@ -170,6 +173,44 @@ def test_interrupted_batch_gives_its_connections_back(client, v3io_server, monke
     v3io_server.faults.clear()
     client.object.put("users", "after", body="x")
     assert client._transport._channel.pool.open_count <= 4
+
+
+def test_batch_interrupted_between_two_answers_gives_its_connections_back(
+    client, v3io_server, monkeypatch
+):
+    end = Channel.end
+    ended = []
+
+    def interrupt(channel, *arguments, **options):
+        if ended:
+            channel.abandon(arguments[0])  # as an exchange that is interrupted does
+            raise KeyboardInterrupt
+        ended.append(end(channel, *arguments, **options))
+        return ended[0]
+
+    for number in range(8):
+        client.batch.object.put("users", f"o{number}", body="x")
+    monkeypatch.setattr(Channel, "end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        client.batch.wait()
+    monkeypatch.undo()
+    pool = client._transport._channel.pool
+    assert pool.open_count == pool.idle_count
+
+
+def test_slow_call_holds_up_no_other_and_its_limit_holds(client, v3io_server):
+    client = client.with_options(timeout=Timeout(read=1.0))
+    for number in range(30):
+        client.object.put("users", f"o{number}", body=str(number))
+    v3io_server.faults.add(Fault("hang", path="/users/o0", times=1))
+    before = v3io_server.traffic.total
+    for number in range(30):
+        client.batch.object.get("users", f"o{number}")
+    hung, *others = client.batch.wait(return_errors=True)
+    assert isinstance(hung, ReadTimeout)
+    assert [response.body for response in others] == [b"%d" % n for n in range(1, 30)]
+    sent = {exchange.path: exchange.started_at for exchange in v3io_server.traffic.since(before)}
+    assert max(sent.values()) < sent["/users/o0"] + 1.0
 
 
 def test_lost_connections_are_replaced_and_repeatable_calls_sent_again(client, v3io_server):

@@ -18,7 +18,7 @@ from transport_utils.messages import Request as HttpRequest
 
 from v3io.dataplane.request import OBJECT_TYPE, Encoded, JsonBody, Request
 from v3io.dataplane.response import Response
-from v3io.paths import encode_query, quote_path
+from v3io.paths import encode_query, is_safe, quote_path
 
 __all__ = ["RequestWriter", "WireResponse", "stream_message"]
 
@@ -58,17 +58,22 @@ class RequestWriter:
         """
         method, path, query, function, own_headers, body = encoded
         kind = type(body)
-        is_json = kind is dict or kind is JsonBody
-        if kind is dict:
-            body = orjson.dumps(body)
-        elif body is not None and not is_json:
-            if kind is not bytes:
-                if not isinstance(body, (bytes, bytearray, memoryview)):
-                    return None
-                body = bytes(body)
+        is_json = False
+        if kind is bytes:
             if len(body) > _WHOLE_BYTES:
                 return None
-        target = quote_path(path)
+        elif kind is dict:
+            body = orjson.dumps(body)
+            is_json = True
+        elif kind is JsonBody:
+            is_json = True
+        elif body is not None:
+            if not isinstance(body, (bytes, bytearray, memoryview)):
+                return None
+            body = bytes(body)
+            if len(body) > _WHOLE_BYTES:
+                return None
+        target = path if is_safe(path) else quote_path(path)
         if query:
             target = f"{target}?{encode_query(query)}"
         own = ""

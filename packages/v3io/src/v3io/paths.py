@@ -11,6 +11,7 @@ import urllib.parse
 
 __all__ = [
     "encode_query",
+    "is_safe",
     "item_path",
     "object_path",
     "quote_path",
@@ -19,7 +20,8 @@ __all__ = [
     "with_trailing_slash",
 ]
 
-_is_safe = re.compile(r"[A-Za-z0-9_.\-~/]*", re.ASCII).fullmatch
+is_safe = re.compile(r"[A-Za-z0-9_.\-~/]*", re.ASCII).fullmatch
+"""Whether a path goes out as it is: :func:`quote_path` would not change it."""
 
 
 def url_join(base: str, *parts: str) -> str:
@@ -87,7 +89,7 @@ def with_trailing_slash(path: str) -> str:
 
 def quote_path(path: str) -> str:
     """Percent-encode a path: ``/`` and unreserved characters stay, all else as UTF-8 ``%XX``."""
-    return path if _is_safe(path) else urllib.parse.quote(path)
+    return path if is_safe(path) else urllib.parse.quote(path)
 
 
 def encode_query(query: dict[str, str | int]) -> str:

@@ -1,8 +1,8 @@
 """Many calls at once over a few connections on one thread, results in the order of submission.
 
 ``client.batch`` and ``client.create_batch()`` return one. Every call of the client can be queued, flat and grouped;
-nothing is sent before :meth:`Batch.wait`. At most ``max_connections`` requests are in flight; the window moves with
-the oldest, so that memory and the server's load stay bounded.
+nothing is sent before :meth:`Batch.wait`. At most ``max_connections`` requests are in flight, and each is
+forgotten as soon as it has been answered, so that the server's load and our memory stay bounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 from v3io.dataplane.queued_call import NOT_RUN, QueuedCall
 from v3io.dataplane.request import Request
-from v3io.dataplane.transport import Actions
 
 __all__ = ["Batch", "BatchCalls", "QueuedCall", "collect"]
 
@@ -81,44 +80,39 @@ class BatchCalls:
     get_records: Callable[..., QueuedCall]
     delete_stream: Callable[..., QueuedCall]
 
-    def _register(self, encoding: Any, composite: Any) -> None:
+    def _register(self, client: Any) -> None:
         """Make the queueing calls.
 
         Args:
-            encoding: Client whose calls return a request when told to encode only.
-            composite: Client whose calls of several requests are run as they are.
+            client: Its calls of several requests are run as they are.
         """
-        self._queue: list[QueuedCall] = []
+        from v3io.dataplane.recorder import Recorder  # whose object calls use batches
+
+        self._recorder = recorder = Recorder(client._access_key)
         for name in _FLAT:
-            setattr(self, name, self._queueing(getattr(encoding, name)))
-        groups = {
-            group: {name: self._queueing(getattr(getattr(encoding, group), name)) for name in names}
+            setattr(self, name, getattr(recorder, name))
+        groups: dict[str, dict[str, Callable[..., QueuedCall]]] = {
+            group: {name: getattr(getattr(recorder, group), name) for name in names}
             for group, names in _GROUPED.items()
         }
         groups["container"]["get"] = groups["container"]["list"]  # compat: as 0.7.2 named it
-        groups["stream"]["delete"] = self._queueing_composite(composite.stream.delete)
+        groups["stream"]["delete"] = self._queueing(client.stream.delete)
         self.kv = _Group(groups["kv"])
         self.object = _Group(groups["object"])
         self.stream = _Group(groups["stream"])
         self.container = _Group(groups["container"])
-        self.delete_stream = self._queueing_composite(composite.delete_stream)
+        self.delete_stream = self._queueing(client.delete_stream)
 
     def __len__(self) -> int:
         """Return the number of calls that wait to be sent."""
-        return len(self._queue)
+        return len(self._recorder.queue)
 
     def _queueing(self, call: Callable[..., Any]) -> Callable[..., QueuedCall]:
-        def queue(*args: Any, **kwargs: Any) -> QueuedCall:
-            queued = QueuedCall(call(*args, transport_actions=Actions.encode_only, **kwargs))
-            self._queue.append(queued)
-            return queued
+        """Return what queues a call of several requests."""
 
-        return queue
-
-    def _queueing_composite(self, call: Callable[..., Any]) -> Callable[..., QueuedCall]:
         def queue(*args: Any, **kwargs: Any) -> QueuedCall:
             queued = QueuedCall(lambda: call(*args, **kwargs))
-            self._queue.append(queued)
+            self._recorder.queue.append(queued)
             return queued
 
         return queue
@@ -161,7 +155,7 @@ class Batch(BatchCalls):
     def __init__(self, client: Any, *, return_errors: bool = False) -> None:
         self._client = client
         self._return_errors = return_errors
-        self._register(client, client)
+        self._register(client)
 
     def __call__(self, *, return_errors: bool = False) -> Batch:
         """Return a new, independent batch of the same client: ``with client.batch() as batch``.
@@ -183,7 +177,7 @@ class Batch(BatchCalls):
         if kind is None:
             self.wait()
         else:
-            self._queue = []
+            self._recorder.take()
 
     def wait(self, raise_for_status: Any = None, *, return_errors: bool | None = None) -> list[Any]:
         """Send all queued calls and wait for their responses.
@@ -204,7 +198,7 @@ class Batch(BatchCalls):
         """
         if return_errors is None:
             return_errors = self._return_errors
-        queue, self._queue = self._queue, []
+        queue = self._recorder.take()
         transport = self._client._transport
         for is_request, calls in itertools.groupby(queue, _is_request):
             if is_request:

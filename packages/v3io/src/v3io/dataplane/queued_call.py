@@ -16,7 +16,7 @@ class QueuedCall:
     """A call in a batch, and what became of it.
 
     Attributes:
-        call: The encoded request, or a callable for calls of several requests.
+        call: The encoded request, or a callable for calls of several requests; ``None`` once it has been answered.
         outcome: Response or exception; :data:`NOT_RUN` before.
     """
 

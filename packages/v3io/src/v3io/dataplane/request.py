@@ -97,6 +97,17 @@ class Request:
         transport: Free for the transport that carries the request.
     """
 
+    __slots__ = (
+        "access_key",
+        "container",
+        "encoded",
+        "encoder",
+        "encoder_args",
+        "output",
+        "raise_for_status",
+        "transport",
+    )
+
     def __init__(
         self,
         container: str | None,

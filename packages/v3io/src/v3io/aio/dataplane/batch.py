@@ -3,51 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.batch import BatchCalls, QueuedCall, collect
-from v3io.dataplane.flat import FlatCalls
-from v3io.dataplane.model import Trace
 from v3io.dataplane.request import Request
 
 __all__ = ["AsyncBatch"]
-
-
-class _Encoder(FlatCalls[Any]):
-    """The blocking client's calls, on a client and transport that only encode them."""
-
-    def __init__(self, client: Any) -> None:
-        self._access_key: str | None = client._access_key
-        self._trace: Trace | None = None  # encoding is no call
-        self._transport = self
-        self.kv = kv.Model(self)
-        self.object = object.Model(self)
-        self.stream = stream.Model(self)
-        self.container = container.Model(self)
-
-    def _send(
-        self,
-        container: str | None,
-        access_key: str | None,
-        raise_for_status: Any,
-        transport_actions: int | None,
-        encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
-        output: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        return Request(
-            container,
-            access_key or self._access_key,
-            raise_for_status,
-            encoder,
-            encoder_args,
-            output,
-        )
-
-    request = _send
 
 
 class AsyncBatch(BatchCalls):
@@ -69,7 +32,7 @@ class AsyncBatch(BatchCalls):
     def __init__(self, client: Any, *, return_errors: bool = False) -> None:
         self._client = client
         self._return_errors = return_errors
-        self._register(_Encoder(client), client)
+        self._register(client)
 
     def __call__(self, *, return_errors: bool = False) -> AsyncBatch:
         """Return a new, independent batch of the same client: ``async with client.batch() as batch``."""
@@ -87,7 +50,7 @@ class AsyncBatch(BatchCalls):
         if kind is None:
             await self.wait()
         else:
-            self._queue = []
+            self._recorder.take()
 
     async def wait(
         self, raise_for_status: Any = None, *, return_errors: bool | None = None
@@ -98,7 +61,7 @@ class AsyncBatch(BatchCalls):
         """
         if return_errors is None:
             return_errors = self._return_errors
-        queue, self._queue = self._queue, []
+        queue = self._recorder.take()
         waiting = iter(queue)
         count = min(len(queue), self._client._transport.max_connections)
         workers = [

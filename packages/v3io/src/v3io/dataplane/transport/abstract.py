@@ -126,6 +126,8 @@ class Transport:
         except Exception as error:
             queued.outcome = error
             return True
+        finally:
+            queued.call = None
         return False
 
     def abandon(self, request: Request) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from transport_utils.backends.native import Begun, Channel, NativeBackend, host_header
@@ -26,6 +25,7 @@ from v3io.dataplane.queued_call import QueuedCall
 from v3io.dataplane.request import Encoded, Request, hidden_key
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions, abstract
+from v3io.dataplane.transport.window import Payload, Window
 from v3io.errors import ClientClosed
 from v3io.resending import DEFAULT_RETRY, Answer, is_idempotent, settle
 
@@ -38,10 +38,6 @@ _NEVER = Deadline()
 _RETRIED = DEFAULT_RETRY.on_status
 
 Attempt: TypeAlias = Callable[[], Answer]
-
-
-_Sent: TypeAlias = "tuple[bytes | None, Any, Timeout, Deadline]"
-"""A request on its way: its bytes, what the channel began (or the response, or the error), limits and deadline."""
 
 
 class Transport(abstract.Transport):
@@ -106,7 +102,7 @@ class Transport(abstract.Transport):
         if limits is None:
             return Transport._default_limits, _NEVER
         total_s = limits.total
-        return limits, _NEVER if total_s is None else Deadline(time.monotonic() + total_s)
+        return limits, _NEVER if total_s is None else Deadline(monotonic() + total_s)
 
     def with_options(self, *, timeout: Any = None, retry: RetryPolicy | None = None) -> Transport:
         """Return a transport with other limits over the same connections.
@@ -179,9 +175,9 @@ class Transport(abstract.Transport):
             HttpResponseError: The status is not accepted.
             TransportError: The network failed, after the retries that were safe.
         """
-        if not self._is_plain or (
-            transport_actions is not None and transport_actions != Actions.send_and_receive
-        ):
+        if transport_actions == Actions.encode_only:
+            return Request(container, access_key, raise_for_status, encoder, encoder_args, output)
+        if not self._is_plain or transport_actions == Actions.encode_and_send:
             return super().request(
                 container,
                 access_key,
@@ -217,7 +213,7 @@ class Transport(abstract.Transport):
                     )
                 else:
                     response = WireResponse(
-                        output, head, content, self._node, begun[3], time.monotonic(), 1, reused
+                        output, head, content, self._node, begun[3], monotonic(), 1, reused
                     )
         if response.status_code >= 300 or raise_for_status:
             response.raise_for_status(raise_for_status)
@@ -235,7 +231,14 @@ class Transport(abstract.Transport):
         if self._custom is not None:
             request.transport = self._custom.send(request)
             return request
-        request.transport = self._begin(request)
+        payload: Payload
+        try:
+            payload = self._writer.write(request.encoded, request.access_key)
+        except Exception as error:
+            payload = error
+        limits, deadline = self._call_limits()
+        outcome = self._begin(request, payload, limits, deadline)
+        request.transport = payload, outcome, limits, deadline
         return request
 
     def wait_response(
@@ -250,7 +253,7 @@ class Transport(abstract.Transport):
         if self._custom is not None:
             response: Response = self._custom.receive(request, num_retries)
         else:
-            response = self._end(request, request.transport)
+            response = self._end(request, *request.transport)
             request.transport = None
         if self._is_verbose:
             self.log("Rx", status_code=response.status_code, body=response.body)
@@ -264,88 +267,71 @@ class Transport(abstract.Transport):
     ) -> bool:
         """Send the calls of a batch; see the base class.
 
-        While others keep the pool's connections busy, the batch goes on with those it has: two batches never wait for
-        each other.
+        See :mod:`v3io.dataplane.transport.window`. While others keep the pool's connections busy, the batch goes on
+        with those it has: two batches never wait for each other.
         """
         if not self._is_plain:
             return super().carry(calls, raise_for_status, return_errors=return_errors)
-        in_flight: deque[tuple[QueuedCall, _Sent]] = deque()
-        waiting = iter(calls)
-        queued = next(waiting, None)
-        failed = False
-        try:
-            while queued is not None or in_flight:
-                if queued is not None and len(in_flight) < self.max_connections:
-                    sent = self._begin(queued.call, wait=not in_flight)
-                    if sent is not None:
-                        in_flight.append((queued, sent))
-                        queued = next(waiting, None)
-                        continue
-                oldest, sent = in_flight.popleft()
-                try:
-                    response = self._end(oldest.call, sent)
-                    policy = oldest.call.raise_for_status or raise_for_status
-                    if response.status_code >= 300 or policy:
-                        response.raise_for_status(policy)
-                    oldest.outcome = response
-                except Exception as error:
-                    oldest.outcome, failed = error, True
-                    if not return_errors:
-                        queued = None
-        except BaseException:
-            for _, sent in in_flight:
-                if isinstance(sent[1], tuple):
-                    self._channel.abandon(sent[1])
-            raise
-        return failed
+        window = Window(
+            self._channel,
+            self.max_connections,
+            write=self._writer.write,
+            begin=self._begin,
+            end=self._end,
+            limit=self._call_limits,
+        )
+        return window.run(calls, raise_for_status, return_errors=return_errors)
 
-    def _begin(self, request: Request, *, wait: bool = True) -> _Sent | None:
-        """Send a request without waiting for its answer; ``None`` when all connections are busy and ``wait`` is false.
+    def _begin(
+        self, request: Request, payload: Payload, limits: Timeout, deadline: Deadline
+    ) -> Any:
+        """Send a request without waiting for its answer; return what the channel began, a response, or the error.
 
-        A body that is streamed is sent and answered at once, in its place of the order. Errors are kept for the end.
+        A body that is streamed is sent and answered at once, in its place of the order.
         """
-        limits, deadline = self._call_limits()
-        payload = None
-        outcome: Any
         try:
-            payload = self._writer.write(request.encoded, request.access_key)
+            if isinstance(payload, bytes):
+                return self._channel.begin(payload, limits, deadline)
             if payload is None:
-                outcome = self._send_stream(
+                return self._send_stream(
                     request.encoded, request.access_key, request.output, limits, deadline
                 )
-            else:
-                outcome = self._channel.begin(payload, limits, deadline, wait=wait)
-                if outcome is None:
-                    return None
         except Exception as error:
-            outcome = error
-        return payload, outcome, limits, deadline
+            return error
+        return payload
 
-    def _end(self, request: Request, sent: _Sent) -> WireResponse:
-        """Return the answer of a request that was begun."""
-        payload, outcome, limits, deadline = sent
-        if payload is None or not isinstance(outcome, (tuple, TransportError)):
-            if isinstance(outcome, WireResponse):
-                return outcome
-            raise outcome
+    def _end(
+        self,
+        request: Request,
+        payload: Payload,
+        outcome: Any,
+        limits: Timeout,
+        deadline: Deadline,
+        expired: bool = False,
+    ) -> WireResponse:
+        """Return the answer of a request that was begun; ``expired`` when a limit was reached before it came."""
         encoded = request.encoded
         begun = None
         result: TransportError | Answer
-        if isinstance(outcome, tuple):
+        if type(outcome) is tuple:
             begun = outcome
             try:
-                result = self._channel.end(begun, encoded[0], limits, deadline)
+                result = head, content, reused = self._channel.end(
+                    begun, encoded[0], limits, deadline, expired=expired
+                )
+                if head.status not in _RETRIED:
+                    return WireResponse(
+                        request.output, head, content, self._node, begun[3], monotonic(), 1, reused
+                    )
             except TransportError as error:
                 result = error
-            else:
-                head, content, reused = result
-                if head.status not in _RETRIED:
-                    now = time.monotonic()
-                    return WireResponse(
-                        request.output, head, content, self._node, begun[3], now, 1, reused
-                    )
-        else:
+        elif isinstance(outcome, WireResponse):
+            return outcome
+        elif isinstance(payload, bytes) and isinstance(outcome, TransportError):
             result = outcome
+        else:
+            raise outcome
+        assert isinstance(payload, bytes)
         return self._persist_with(result, payload, encoded, request.output, limits, deadline, begun)
 
     def abandon(self, request: Request) -> None:
@@ -393,7 +379,7 @@ class Transport(abstract.Transport):
             True,
             output,
             deadline,
-            time.monotonic() if begun is None else begun[3],
+            monotonic() if begun is None else begun[3],
         )
 
     def _persist(
@@ -413,7 +399,7 @@ class Transport(abstract.Transport):
         )
         while True:
             settled = settle(
-                state, outcome, output, self._node, started, time.monotonic(), repeatable=idempotent
+                state, outcome, output, self._node, started, monotonic(), repeatable=idempotent
             )
             if isinstance(settled, WireResponse):
                 return settled
@@ -434,7 +420,7 @@ class Transport(abstract.Transport):
     ) -> WireResponse:
         """Send a body that is long, or not whole bytes."""
         message, replayable = stream_message(encoded, access_key, limits)
-        started = time.monotonic()
+        started = monotonic()
 
         def attempt() -> Answer:
             answer = self._channel.converse(message, deadline)
