@@ -1,9 +1,10 @@
-"""Check, build and describe a release of one package: ``hatch run release:check|build|notes|changelog PACKAGE``.
+"""Check, build and describe a release of one package: ``hatch run release check|build|notes|changelog PACKAGE``.
 
 A package is released by pushing the tag ``<package>-v<version>`` (dots and underscores of the name as dashes). The
 version is the literal in its ``_version.py``; tag, literal and changelog must say the same.
 ``.github/workflows/release.yml`` runs ``pick TAG``, ``check`` and ``build`` and publishes what they leave in ``dist/``.
-transport-utils goes first: what the others need of it must have been tagged before them.
+transport-utils goes first: what the others need of it must have been tagged before them. ``dry-run`` does all of it
+for all packages, into a local folder (``rehearsal.py``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import itertools
 import os
 import pathlib
 import re
@@ -90,19 +92,22 @@ class Package:
 
     def tags(self) -> list[tuple[Version, str]]:
         """Return the release tags of this package in the repository, oldest first."""
-        names = _run("git", "tag", "--list", f"{self.tag_prefix}*").split()
+        names = run("git", "tag", "--list", f"{self.tag_prefix}*").split()
         return sorted((Version(name.removeprefix(self.tag_prefix)), name) for name in names)
 
-    def siblings(self) -> Iterator[tuple[Requirement, Package]]:
-        """Yield the requirements that other packages of this repository fulfil."""
+    def siblings(self, *, extras: bool = False) -> Iterator[tuple[Requirement, Package]]:
+        """Yield the requirements that other packages of this repository fulfil, those of extras too if wanted."""
         by_name = {
             canonicalize_name(path.parent.name): path.parent.name
             for path in ROOT.glob("packages/*/pyproject.toml")
         }
-        for text in self.project.get("dependencies", []):
+        texts = list(self.project.get("dependencies", []))
+        if extras:
+            texts += itertools.chain(*self.project.get("optional-dependencies", {}).values())
+        for text in texts:
             requirement = Requirement(text)
             name = by_name.get(canonicalize_name(requirement.name))
-            if name is not None:
+            if name is not None and name != self.folder.name:
                 yield requirement, Package(name)
 
     def notes(self) -> str:
@@ -120,6 +125,28 @@ class Package:
                 f"{self.changelog.relative_to(ROOT)}: nothing under a heading '## {self.version}'"
             )
         return section[1].strip() + "\n"
+
+
+def in_order() -> list[Package]:
+    """Return all packages, each after those it needs.
+
+    Raises:
+        Refused: They need each other in a circle.
+    """
+    waiting = [Package(path.parent.name) for path in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+    done: list[Package] = []
+    while waiting:
+        names = {package.name for package in waiting}
+        ready = [
+            package
+            for package in waiting
+            if not names & {sibling.name for _, sibling in package.siblings(extras=True)}
+        ]
+        if not ready:
+            raise Refused(f"these need each other: {', '.join(sorted(names))}")
+        done += ready
+        waiting = [package for package in waiting if package not in ready]
+    return done
 
 
 def pick(tag: str) -> Package:
@@ -230,8 +257,8 @@ def build(package: Package) -> list[pathlib.Path]:
             raise Refused(
                 "the wheel built from the sdist is not the wheel built from the repository"
             )
-        _run(_tool("twine"), "check", "--strict", *map(str, first))
-        _run(_tool("check-wheel-contents"), str(wheel), *_contents_options(package))
+        run(_tool("twine"), "check", "--strict", *map(str, first))
+        run(_tool("check-wheel-contents"), str(wheel), *_contents_options(package))
         _check_members(package, wheel)
         python = _try_out(package, wheel, scratch)
         target.mkdir(parents=True)
@@ -240,7 +267,7 @@ def build(package: Package) -> list[pathlib.Path]:
         sbom.parent.mkdir(exist_ok=True)
         pyproject = str(package.folder / "pyproject.toml")
         options = ["--pyproject", pyproject, "--output-reproducible", "--of", "JSON"]
-        _run(_tool("cyclonedx-py"), "environment", *options, "-o", str(sbom), str(python))
+        run(_tool("cyclonedx-py"), "environment", *options, "-o", str(sbom), str(python))
         return [*kept, sbom]
 
 
@@ -269,16 +296,16 @@ def _try_out(package: Package, wheel: pathlib.Path, scratch: pathlib.Path) -> pa
     for _, sibling in package.siblings():
         wheels += _hatchling(sibling.folder, scratch / "siblings", "wheel")
     uv = os.environ.get("HATCH_UV") or _tool("uv")
-    _run(uv, "venv", "-q", "--python", sys.executable, str(scratch / "venv"))
+    run(uv, "venv", "-q", "--python", sys.executable, str(scratch / "venv"))
     python = scratch / "venv" / "bin" / "python"
-    _run(uv, "pip", "install", "-q", "--python", str(python), *map(str, wheels))
-    _run(uv, "pip", "check", "-q", "--python", str(python))
+    run(uv, "pip", "install", "-q", "--python", str(python), *map(str, wheels))
+    run(uv, "pip", "check", "-q", "--python", str(python))
     subject = (package.import_name, package.name, package.version)
-    print(_run(str(python), "-W", "error", "-c", _SMOKE, *subject, cwd=scratch), end="")
+    print(run(str(python), "-W", "error", "-c", SMOKE, *subject, cwd=scratch), end="")
     return python
 
 
-_SMOKE = """
+SMOKE = """
 import importlib, importlib.metadata, sys
 name, distribution, version = sys.argv[1:]
 module = importlib.import_module(name)
@@ -300,7 +327,7 @@ print(f"{distribution} {version} imports, with {len(module.__all__)} public name
 
 def _hatchling(folder: pathlib.Path, target: pathlib.Path, *kinds: str) -> list[pathlib.Path]:
     chosen = [argument for kind in kinds or ("sdist", "wheel") for argument in ("-t", kind)]
-    _run(sys.executable, "-m", "hatchling", "build", *chosen, "-d", str(target), cwd=folder)
+    run(sys.executable, "-m", "hatchling", "build", *chosen, "-d", str(target), cwd=folder)
     return sorted(target.iterdir())
 
 
@@ -313,11 +340,16 @@ def _tool(name: str) -> str:
         name, path=f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
     if found is None:
-        raise Refused(f"{name} is not installed; run this through `hatch run release:...`")
+        raise Refused(f"{name} is not installed; run this through `hatch run release ...`")
     return found
 
 
-def _run(*command: str, cwd: pathlib.Path | None = None) -> str:
+def run(*command: str, cwd: pathlib.Path | None = None) -> str:
+    """Run a command in a folder, by default the repository, and return what it printed.
+
+    Raises:
+        Refused: It failed; the message holds its words.
+    """
     done = subprocess.run(command, cwd=cwd or ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(f"{pathlib.Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
@@ -338,11 +370,18 @@ def main(arguments: list[str]) -> int:
         command.add_argument("package", help="folder under packages/")
         if name == "check":
             command.add_argument("--tag", help="the tag that was pushed; makes the check final")
+    rehearsal = commands.add_parser("dry-run", help="release all packages into a local folder")
+    rehearsal.add_argument("--into", type=pathlib.Path, help="keep the index folder here")
     commands.add_parser("pick", help="print the package a tag releases").add_argument("tag")
     options = parser.parse_args(arguments)
     try:
         if options.command == "pick":
             print(pick(options.tag).folder.name)
+            return 0
+        if options.command == "dry-run":
+            from rehearsal import rehearse
+
+            rehearse(options.into)
             return 0
         package = Package(options.package)
         if options.command == "changelog":
@@ -352,7 +391,7 @@ def main(arguments: list[str]) -> int:
                 "--dir",
                 str(package.folder),
             ]
-            print(_run(_tool("towncrier"), "build", "--yes", *where, "--version", package.version))
+            print(run(_tool("towncrier"), "build", "--yes", *where, "--version", package.version))
         elif options.command == "notes":
             print(package.notes(), end="")
         elif options.command == "build":
@@ -374,4 +413,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    import release  # the module that rehearsal imports too, so that there is one Refused
+
+    sys.exit(release.main(sys.argv[1:]))

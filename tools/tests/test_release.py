@@ -105,6 +105,16 @@ def test_a_package_in_order_can_be_released(release):
     assert release.main(["check", "base-lib", "--tag", "base-lib-v1.0.0"]) == 0
 
 
+def test_packages_are_released_after_those_they_need(release):
+    add_package(release.ROOT, "all", "all", "1.0.0", "name.space-lib>=2,<3")
+    assert [package.name for package in release.in_order()] == ["base-lib", "name.space_lib", "all"]
+    pyproject = release.ROOT / "packages/base-lib/pyproject.toml"
+    extra = '[project.optional-dependencies]\nmore = ["all>=1,<2"]\n'
+    pyproject.write_text(f"{pyproject.read_text()}{extra}")
+    with pytest.raises(release.Refused, match="need each other: all, base-lib, name"):
+        release.in_order()
+
+
 def test_a_tag_finds_its_package_and_must_say_its_version(release, capsys):
     assert release.main(["pick", "name-space-lib-v2.3.0"]) == 0
     assert capsys.readouterr().out == "name.space_lib\n"

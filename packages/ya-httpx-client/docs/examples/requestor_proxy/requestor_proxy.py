@@ -41,4 +41,5 @@ async def forward(path):
 
 
 if __name__ == "__main__":
-    app.run(port=int(os.environ.get("PORT", "5000")))
+    # The reloader of newer Quarts is a process around this one that dies of Ctrl-C before the session has closed.
+    app.run(port=int(os.environ.get("PORT", "5000")), use_reloader=False)
