@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loudml import ImproperlyConfigured, Loud, misc, nab, randevents, wave
+from loudml import ImproperlyConfigured, Loud, misc, nab, randevents, shapes, wave
 
 UTC = timezone.utc
 RESULT = {
@@ -240,8 +240,8 @@ def test_future_events_are_written_when_their_time_has_come(monkeypatch):
             self.batches.append((now_s[0], [point["load"] for point in points]))
 
     now_s = [1000.0]
-    monkeypatch.setattr(wave.time, "time", lambda: now_s[0])
-    monkeypatch.setattr(wave.time, "sleep", lambda s: now_s.__setitem__(0, now_s[0] + s))
+    monkeypatch.setattr(shapes.time, "time", lambda: now_s[0])
+    monkeypatch.setattr(shapes.time, "sleep", lambda s: now_s.__setitem__(0, now_s[0] + s))
     events = [(999, {"load": 1}), (1000, {"load": 2}), (1005, {"load": 3})]
     assert wave.dump_to_bucket(FakeLoud(), events, "b", {"a": "b"}, batch_size=1) == 3
     written = [(when, loads) for when, loads in FakeLoud.batches if loads]

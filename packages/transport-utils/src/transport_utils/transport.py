@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-from transport_utils.auth import Auth
-from transport_utils.backends import HttpBackend, make_backend, require_name, watch_pools
+from transport_utils.backends import HttpBackend, make_backend
+from transport_utils.base import BaseTransport
 from transport_utils.batch import run_batch
-from transport_utils.budget import RateLimiter
 from transport_utils.call import Call
-from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
-from transport_utils.discovery import Discovery, within
-from transport_utils.endpoint import Endpoint
+from transport_utils.discovery import within
 from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
-from transport_utils.health import HealthPolicy
-from transport_utils.hooks import Hooks
 from transport_utils.messages import Body, Request, Response, ResponseMeta
-from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
-from transport_utils.selectors import Selector
-from transport_utils.serializers import SerializerRegistry
-from transport_utils.settings import UNSET, Clock, Settings, TimeoutLike, Unset
+from transport_utils.settings import UNSET, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["Transport"]
@@ -37,114 +29,32 @@ __all__ = ["Transport"]
 _log = logging.getLogger(__name__)
 
 
-class Transport:
+class Transport(BaseTransport[HttpBackend]):
     """A client of one service with one or more nodes; thread-safe, fork-safe.
 
-    Args:
-        endpoints: Nodes, as URLs or :class:`~transport_utils.endpoint.Endpoint`; one or several.
-        backend: Name or object, see :mod:`transport_utils.backends`.
-        retry: A policy, a number of retries, or ``None`` for none (not even after a stale connection). Not given: three
-            retries. Policies made from a number share one :class:`~transport_utils.budget.RetryBudget` of this
-            transport; one of your own has the budget it names.
-        health: When nodes are left alone; ``None`` for the defaults.
-        selector: How a node is chosen, see :mod:`transport_utils.selectors`; ``None`` for round robin.
-        randomize: Whether to shuffle the nodes once.
-        timeout: Limits of calls that bring none; a number is the total, ``None`` no limit. Not given: the first
-            endpoint's.
-        headers: Sent with every request, unless an endpoint or a call says otherwise.
-        auth: ``(user, password)``, ``"user:password"`` or an object of :mod:`transport_utils.auth`; asked for each
-            attempt, unless the call brings an ``authorization`` header.
-        compression: Of request bodies, see :class:`~transport_utils.compression.Compression`; ``True`` for gzip.
-        accept_encoding: Whether to ask for compressed responses; ``None`` for when requests are compressed.
-        decode: Limits of decompressing responses; ``True`` for the defaults, ``False`` leaves bodies as they come.
-        serializers: Of :meth:`perform_request`; ``None`` for the usual ones.
-        hooks: One or more :class:`~transport_utils.hooks.Hooks`.
-        rate_limiter: Slows all attempts down once the server has throttled (429, or 503 with Retry-After), batches
-            too, see :class:`~transport_utils.budget.RateLimiter`; may be shared by transports. ``None`` for none.
-        discovery: How to keep the nodes up to date; ``None`` for the nodes given.
-        clock: For tests: the time that deadlines, pauses and health go by, with a backend that needs none of its own
-            such as :class:`~transport_utils.testing.RecordingBackend`. ``None`` for the system's.
+    The arguments are those of :class:`transport_utils.base.BaseTransport`.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
         DiscoveryError: ``discovery.on_start`` is set and no node told the nodes.
     """
 
-    def __init__(
-        self,
-        endpoints: str | Endpoint | Iterable[str | Endpoint],
-        *,
-        backend: str | HttpBackend = "native",
-        retry: RetryPolicy | int | Unset | None = UNSET,
-        health: HealthPolicy | None = None,
-        selector: str | Selector | None = None,
-        randomize: bool = True,
-        timeout: TimeoutLike | Unset = UNSET,
-        headers: Mapping[str, str] | None = None,
-        auth: Auth | tuple[str, str] | str | None = None,
-        compression: Compression | Encoding | bool | None = None,
-        accept_encoding: bool | None = None,
-        decode: DecodeLimits | bool = True,
-        serializers: SerializerRegistry | None = None,
-        hooks: Hooks | Iterable[Hooks] | None = None,
-        rate_limiter: RateLimiter | None = None,
-        discovery: Discovery | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._settings = Settings(
-            endpoints,
-            retry=retry,
-            health=health,
-            selector=selector,
-            randomize=randomize,
-            timeout=timeout,
-            headers=headers,
-            auth=auth,
-            compression=compression,
-            accept_encoding=accept_encoding,
-            decode=decode,
-            serializers=serializers,
-            hooks=hooks,
-            rate_limiter=rate_limiter,
-            discovery=discovery,
-            clock=clock,
-        )
-        self._backend_given = backend
-        self._backend = self._open_backend()
-        self._discovery = discovery
-        self._clock = clock
+    def _make_backend(self, backend: str | HttpBackend) -> HttpBackend:
+        return make_backend(backend)
+
+    def _begin(self) -> None:
         self._closing = threading.Event()
-        if discovery is not None and discovery.on_start:
+        if self._discovery is not None and self._discovery.on_start:
             try:
                 self._discover()
             except BaseException:
                 self.close()
                 raise
 
-    def _open_backend(self) -> HttpBackend:
-        backend = make_backend(self._backend_given)
-        watch_pools(backend, self._settings.hooks)
-        return backend
-
     @property
-    def nodes(self) -> NodePool:
-        """The nodes and their health."""
-        return self._settings.nodes
-
-    @property
-    def backend(self) -> HttpBackend:
-        """The backend in use."""
-        return self._backend
-
-    @property
-    def rate_limiter(self) -> RateLimiter | None:
-        """What all attempts keep to; ``None`` for none."""
-        return self._settings.rate_limiter
-
-    @property
-    def serializers(self) -> SerializerRegistry:
-        """The serializers of :meth:`perform_request`."""
-        return self._settings.serializers
+    def closed(self) -> bool:
+        """Whether :meth:`close` has been called, and :meth:`reopen` not since."""
+        return self._closing.is_set()
 
     def request(
         self,
@@ -238,11 +148,6 @@ class Transport:
             self._discover()
         return run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
 
-    @property
-    def start_call(self) -> Callable[[Request], Call]:
-        """Returns the state of a call; for :func:`transport_utils.batch.run_batch`."""
-        return self._settings.restart
-
     def run_call(self, call: Call) -> Response:
         """Make the attempts of a call; for :func:`transport_utils.batch.run_batch`."""
         return self._run(call)
@@ -323,20 +228,6 @@ class Transport:
         """
         self._closing.set()
         self._backend.close(drain_s)
-
-    def reopen(self) -> None:
-        """Make a closed transport usable again, with new connections; without effect on one that is open.
-
-        Nodes, their health, policies and budgets are kept. Call it when no call is in progress.
-
-        Raises:
-            ConfigurationError: The backend was given as an object, which stays closed: build a new transport.
-        """
-        if not self._closing.is_set():
-            return
-        require_name(self._backend_given)
-        self._backend = self._open_backend()
-        self._closing.clear()
 
     def __enter__(self) -> Transport:
         return self

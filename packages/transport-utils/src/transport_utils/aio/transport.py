@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 from transport_utils.aio.backends import make_async_backend
 from transport_utils.aio.batch import run_batch
-from transport_utils.auth import Auth
-from transport_utils.backends import AsyncHttpBackend, require_name, watch_pools
-from transport_utils.budget import RateLimiter
+from transport_utils.backends import AsyncHttpBackend
+from transport_utils.base import BaseTransport
 from transport_utils.call import Call
-from transport_utils.compression import Compression, DecodeLimits, Encoding
 from transport_utils.deadline import Deadline
-from transport_utils.discovery import Discovery, within
-from transport_utils.endpoint import Endpoint
+from transport_utils.discovery import within
 from transport_utils.errors import DiscoveryError, TransportClosed, TransportError
-from transport_utils.health import HealthPolicy
-from transport_utils.hooks import Hooks
 from transport_utils.messages import AsyncResponse, Body, Request, ResponseMeta
-from transport_utils.nodes import NodePool
 from transport_utils.retry import RetryPolicy
-from transport_utils.selectors import Selector
-from transport_utils.serializers import SerializerRegistry
-from transport_utils.settings import UNSET, Clock, Settings, TimeoutLike, Unset
+from transport_utils.settings import UNSET, TimeoutLike, Unset
 from transport_utils.url import Params
 
 __all__ = ["AsyncTransport"]
@@ -34,105 +26,30 @@ __all__ = ["AsyncTransport"]
 _log = logging.getLogger(__name__)
 
 
-class AsyncTransport:
+class AsyncTransport(BaseTransport[AsyncHttpBackend]):
     """A client of one service with one or more nodes, for asyncio.
 
     Many tasks may use it at once; it belongs to one running event loop at a time. Cancelling a call closes its
     connection and takes nothing from the pool.
 
-    Args:
-        endpoints: See :class:`transport_utils.transport.Transport`, like all others.
-        backend: ``"native"`` or an object.
-        retry: As there.
-        health: As there.
-        selector: As there.
-        randomize: As there.
-        timeout: As there.
-        headers: As there.
-        auth: As there.
-        compression: As there.
-        accept_encoding: As there.
-        decode: As there.
-        serializers: As there.
-        hooks: As there.
-        rate_limiter: As there.
-        discovery: As there, with a coroutine function; with ``on_start`` the first call asks.
-        clock: As there.
+    The arguments are those of :class:`transport_utils.base.BaseTransport`;
+    with ``discovery.on_start`` the first call asks.
 
     Raises:
         ConfigurationError: An option is wrong; nothing has been opened.
     """
 
-    def __init__(
-        self,
-        endpoints: str | Endpoint | Iterable[str | Endpoint],
-        *,
-        backend: str | AsyncHttpBackend = "native",
-        retry: RetryPolicy | int | Unset | None = UNSET,
-        health: HealthPolicy | None = None,
-        selector: str | Selector | None = None,
-        randomize: bool = True,
-        timeout: TimeoutLike | Unset = UNSET,
-        headers: Mapping[str, str] | None = None,
-        auth: Auth | tuple[str, str] | str | None = None,
-        compression: Compression | Encoding | bool | None = None,
-        accept_encoding: bool | None = None,
-        decode: DecodeLimits | bool = True,
-        serializers: SerializerRegistry | None = None,
-        hooks: Hooks | Iterable[Hooks] | None = None,
-        rate_limiter: RateLimiter | None = None,
-        discovery: Discovery | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._settings = Settings(
-            endpoints,
-            retry=retry,
-            health=health,
-            selector=selector,
-            randomize=randomize,
-            timeout=timeout,
-            headers=headers,
-            auth=auth,
-            compression=compression,
-            accept_encoding=accept_encoding,
-            decode=decode,
-            serializers=serializers,
-            hooks=hooks,
-            rate_limiter=rate_limiter,
-            discovery=discovery,
-            clock=clock,
-        )
-        self._backend_given = backend
-        self._backend = self._open_backend()
-        self._discovery = discovery
-        self._clock = clock
+    def _make_backend(self, backend: str | AsyncHttpBackend) -> AsyncHttpBackend:
+        return make_async_backend(backend)
+
+    def _begin(self) -> None:
         self._closed = False
         self._pauses: set[asyncio.Future[None]] = set()
 
-    def _open_backend(self) -> AsyncHttpBackend:
-        backend = make_async_backend(self._backend_given)
-        watch_pools(backend, self._settings.hooks)
-        return backend
-
     @property
-    def nodes(self) -> NodePool:
-        """The nodes and their health."""
-        return self._settings.nodes
-
-    @property
-    def backend(self) -> AsyncHttpBackend:
-        """The backend in use."""
-        return self._backend
-
-    @property
-    def rate_limiter(self) -> RateLimiter | None:
-        """What all attempts keep to; ``None`` for none."""
-        return self._settings.rate_limiter
-
-    @property
-    def serializers(self) -> SerializerRegistry:
-        """The serializers of :meth:`perform_request`."""
-        return self._settings.serializers
+    def closed(self) -> bool:
+        """Whether :meth:`aclose` has been called, and :meth:`reopen` not since."""
+        return self._closed
 
     async def request(
         self,
@@ -190,11 +107,6 @@ class AsyncTransport:
     ) -> list[AsyncResponse | TransportError]:
         """Send many requests over several connections at once; see :func:`transport_utils.aio.batch.run_batch`."""
         return await run_batch(self, requests, connections=connections, stop_on_error=stop_on_error)
-
-    @property
-    def start_call(self) -> Callable[[Request], Call]:
-        """Returns the state of a call; for :func:`transport_utils.aio.batch.run_batch`."""
-        return self._settings.restart
 
     async def run_call(self, call: Call) -> AsyncResponse:
         """Make the attempts of a call; for :func:`transport_utils.aio.batch.run_batch`."""
@@ -282,14 +194,6 @@ class AsyncTransport:
         for pause in self._pauses:
             _wake(pause)
         await self._backend.aclose(drain_s)
-
-    def reopen(self) -> None:
-        """Make a closed transport usable again; see :meth:`transport_utils.transport.Transport.reopen`."""
-        if not self._closed:
-            return
-        require_name(self._backend_given)
-        self._backend = self._open_backend()
-        self._closed = False
 
     async def __aenter__(self) -> AsyncTransport:
         return self

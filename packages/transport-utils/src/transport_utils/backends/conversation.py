@@ -20,7 +20,7 @@ from transport_utils.messages import Response
 from transport_utils.pool import ConnectionPool
 from transport_utils.sockets import Connection
 
-__all__ = ["JOIN_BYTES", "RECEIVE_BYTES", "Conversation", "limit"]
+__all__ = ["JOIN_BYTES", "RECEIVE_BYTES", "Conversation", "Line", "limit"]
 
 RECEIVE_BYTES = 65536
 """Size of one receive."""
