@@ -27,7 +27,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -137,10 +137,13 @@ class Stage:
             self._page.add(entered)
         return entered
 
-    def show(self, name: str, state: Callable[[], Any]) -> None:
-        """Show something that is no server on the page of ``--console``: a function that returns JSON values."""
+    def show_cluster(self, name: str, file: pathlib.Path) -> None:
+        """Show a pylm cluster and its throughput on the page of ``--console``, as its servers report them."""
         if self._page is not None:
-            self._page.show(name, state)
+            from mock_servers.console.pipeline import Pipeline
+
+            pipeline = self._resources.enter_context(Pipeline(file))
+            self._page.show(name, pipeline.state, pipeline.throughput)
 
     def address(self, name: str, url: str) -> None:
         """Tell where something listens."""

@@ -12,19 +12,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from pylm.cluster.check import require_sound
 from pylm.cluster.config import Cluster, load
 from pylm.cluster.role import make_client
 from pylm.cluster.supervise import Supervisor
-from pylm.cluster.watch import Reading, Watch, draw
+from pylm.cluster.watch import Watch, draw
 from stage import Stage
 
 TITLE = "pylm: count the words of a text on a cluster, kill a worker, draw the topology"
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SHOWN_FIGURES = ("received", "answered", "failed", "dropped", "waiting", "queue")
 ROLES = """
 import collections
 import json
@@ -84,8 +82,7 @@ def run(stage: Stage) -> None:
         cluster = load(path)
         require_sound(cluster)
         supervisor = stage.enter(supervised(cluster))
-        page_watch = Watch(cluster)
-        stage.show("pylm", lambda: {"servers": [shown(each) for each in page_watch.read()]})
+        stage.show_cluster("pylm", path)
         client = stage.enter(make_client(cluster, "clean", "crew", timeout=30.0, logging_level=30))
         route = ["clean.lower", "crew.words"]
         first = json.loads(client.eval(route, b"one two two", idempotent=True))
@@ -128,20 +125,6 @@ def run(stage: Stage) -> None:
         while not supervisor.children["crew-worker-2"].restarts and time.monotonic() < deadline:
             time.sleep(0.05)
         step.check(supervisor.children["crew-worker-2"].restarts, "it was not restarted")
-
-
-def shown(reading: Reading) -> dict[str, Any]:
-    """Return a server's figures as the page of ``--console`` shows them."""
-    figures = {key: value for key, value in reading.figures.items() if key in SHOWN_FIGURES}
-    workers = [worker["name"] for worker in reading.figures.get("workers", [])]
-    rate = None if reading.rate is None else round(reading.rate)
-    return {
-        "name": reading.name,
-        "state": reading.state,
-        "msg/s": rate,
-        **figures,
-        "workers": workers,
-    }
 
 
 def expected(paragraphs: list[bytes]) -> collections.Counter[str]:

@@ -20,7 +20,7 @@ from pylm.cluster import deploy
 from pylm.cluster.check import check
 from pylm.cluster.config import load
 from pylm.cluster.role import make_client
-from pylm.cluster.watch import Reading, Watch, draw
+from pylm.cluster.watch import Reading, Watch, as_line, draw
 from pylm.config import ConfigurationError
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -296,6 +296,14 @@ def test_the_picture_shows_states_and_rates(file):
 def test_servers_that_do_not_answer_are_down(file, command):
     result = command("top", "--once", file)
     assert result.output.count("down") == 3
+
+
+def test_readings_are_lines_of_json_for_programs(file, command):
+    found = json.loads(command("top", "--once", "--json", file).output)
+    assert [server["name"] for server in found["servers"]] == ["first", "second", "crew"]
+    line = as_line(load(file), [Reading("crew", "master", "up", {"received": 7}, 2.0)])
+    [shown] = json.loads(line)["servers"]
+    assert shown == {"name": "crew", "kind": "master", "state": "up", "rate": 2.0, "received": 7}
 
 
 def test_keys_are_made_shown_and_not_overwritten(tmp_path, command):

@@ -5,16 +5,18 @@ import shutil
 import subprocess
 import threading
 import time
+import urllib.request
 
 import chromium
 import pytest
 from click.testing import CliRunner
 from loudml_client import BUCKET, MODEL, NOW, call, daily_points
 from mock_servers.clock import ManualClock
-from mock_servers.console import Console
+from mock_servers.console import Console, pipeline
 from mock_servers.console.curl import curl_line
 from mock_servers.console.panel import Panel
 from mock_servers.console.sampling import ROWS, Sampler
+from mock_servers.process import ServerProcess
 from mock_servers.traffic import Exchange
 
 
@@ -188,6 +190,64 @@ def test_panel_without_a_server_shows_its_state(console):
     assert ask(console, "GET", "/state/pipeline")[0] == 404
 
 
+def test_panel_without_a_server_tells_its_throughput():
+    panel = Panel("pipeline", state=dict, throughput=lambda: (12, 3.25))
+    [shown] = Sampler(lambda: [panel]).update()["panels"]
+    assert (shown["total"], shown["rate"], shown["unit"]) == (12, 3.2, "messages")
+    assert "faults" not in shown
+
+
+@pytest.fixture
+def pylm_like(tmp_path, monkeypatch):
+    """A command in the place of pylm that prints a reading, half a line, and waits to be interrupted."""
+    first = {"name": "clean", "state": "up", "rate": 2.04, "received": 7, "pid": 1, "workers": []}
+    second = {"name": "crew", "state": "up", "rate": 1.0, "received": 3, "workers": [{"name": "w"}]}
+    reading = json.dumps(
+        {"cluster": "words", "servers": [first, second, {"name": "x", "state": "down"}]}
+    )
+    command = tmp_path / "pylm"
+    command.write_text(
+        f"#!/bin/sh\n[ \"$1 $2\" = 'top --json' ] || exit 2\necho '{reading}'\necho '{{'\nexec sleep 60\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setattr(pipeline, "pylm_command", lambda: [str(command)])
+    return command
+
+
+def test_pipeline_shows_what_the_pylm_command_reports(pylm_like):
+    with pipeline.Pipeline("words.toml") as shown:
+        deadline = time.monotonic() + 10
+        while not shown.state()["servers"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert shown.throughput() == (10, 3.04)
+        first, second, third = shown.state()["servers"]
+    assert first == {"name": "clean", "state": "up", "rate": 2.0, "received": 7}
+    assert second["workers"] == ["w"]
+    assert third == {"name": "x", "state": "down"}
+
+
+def test_pipeline_without_pylm_says_so(monkeypatch):
+    monkeypatch.setattr(pipeline, "pylm_command", lambda: None)
+    with pytest.raises(FileNotFoundError, match="install pylm"), pipeline.Pipeline("words.toml"):
+        pass
+
+
+@pytest.mark.skipif(pipeline.pylm_command() is None, reason="needs pylm")
+@pytest.mark.timeout(90)
+def test_up_runs_a_pylm_cluster_and_shows_it():
+    with ServerProcess("up", "--free-ports", "--only", "pylm") as up:
+        (url,) = [address for address in up.addresses if address.startswith("http")]
+        deadline = time.monotonic() + 60
+        states = {}
+        while set(states.values()) != {"up"} or len(states) != 2:
+            assert time.monotonic() < deadline, states
+            with urllib.request.urlopen(f"{url}/state/pylm", timeout=10) as reply:
+                states = {one["name"]: one["state"] for one in json.load(reply)["servers"]}
+            time.sleep(0.1)
+    assert set(states) == {"clean", "crew"}
+
+
 def test_up_lists_the_servers_it_can_start():
     from mock_servers.cli import main
 
@@ -208,6 +268,7 @@ def test_page_follows_a_thousand_requests_per_second_and_injects_faults(make_lou
     call(server, "POST", "/models/m/_eval?from=now-2d&to=now&flag_abnormal_data=true")
     with Console() as console, load(server) as sent:
         console.add(server)
+        console.show("pylm", lambda: {"servers": [{"name": "crew"}]}, lambda: (sent[0], 7.0))
         with chromium.opened(console.url) as page:
             page.until("document.querySelectorAll('#rows tr').length > 100")
             page.until("document.getElementById('sampled').textContent.includes('sampled')")
@@ -215,6 +276,13 @@ def test_page_follows_a_thousand_requests_per_second_and_injects_faults(make_lou
             assert busy_share < 0.5
             assert page.evaluate("document.querySelectorAll('#rows tr').length") <= 250
             page.until("document.querySelector('svg.plot .anomaly') !== null")
+            pipeline_panel = "document.querySelector('.panel[data-panel=pylm]')"
+            page.until(f"/\\d messages · 7.s/.test({pipeline_panel}.textContent)")
+            page.evaluate(f"{pipeline_panel}.querySelector('h2').click()")
+            page.until("document.getElementById('state').textContent.includes('crew')")
+            assert page.evaluate(
+                f"{pipeline_panel}.querySelector('.buttons').offsetParent === null"
+            )
             page.evaluate("document.querySelector('#rows tr').click()")
             page.until("document.getElementById('curl')?.textContent.startsWith('curl -sS')")
             page.evaluate(

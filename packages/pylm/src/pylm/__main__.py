@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import time
 from typing import Any
@@ -143,16 +144,25 @@ def run_client(file: str, name: str) -> None:
 @main.command()
 @FILE
 @click.option("--once", is_flag=True, help="Print one table and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print each reading as a line of JSON.")
 @click.option("--interval", default=1.0, show_default=True, help="Seconds between readings.")
-def top(file: str, once: bool, interval: float) -> None:
+def top(file: str, once: bool, as_json: bool, interval: float) -> None:
     """Watch the servers of a cluster FILE: rates, queues, latencies, workers; Ctrl-C ends."""
     from rich.console import Console
     from rich.live import Live
 
-    from pylm.cluster.watch import Watch, table
+    from pylm.cluster.watch import Watch, as_line, table
 
     cluster = load(file)
     watch = Watch(cluster)
+    if as_json:
+        with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+            while True:
+                print(as_line(cluster, watch.read()), flush=True)
+                if once:
+                    return
+                time.sleep(interval)
+        return
     if once:
         Console(width=140).print(table(cluster, watch.read()))
         return

@@ -21,7 +21,7 @@ from pylm.cluster.role import curve_of
 from pylm.config import ServerOptions
 from pylm.errors import TimedOut
 
-__all__ = ["Reading", "Watch", "draw", "table"]
+__all__ = ["Reading", "Watch", "as_line", "draw", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,25 @@ class Watch:
                 rate = (count - before[1]) / (now - before[0])
             return Reading(name, kind, "up", figures, rate)
         return Reading(name, kind, "opaque", {}, None)
+
+
+def as_line(cluster: Cluster, readings: list[Reading]) -> str:
+    """Return the readings as one line of JSON, for other programs.
+
+    Shape: ``{"cluster": NAME, "servers": [{"name", "kind", "state", "rate", ...}]}``, the figures of a server that is
+    ``up`` beside its name; ``rate`` is null in the first reading.
+    """
+    servers = [
+        {
+            "name": each.name,
+            "kind": each.kind,
+            "state": each.state,
+            "rate": each.rate,
+            **each.figures,
+        }
+        for each in readings
+    ]
+    return json.dumps({"cluster": cluster.name, "servers": servers})
 
 
 def table(cluster: Cluster, readings: list[Reading]) -> Table:

@@ -46,6 +46,9 @@ SERVERS: Mapping[str, tuple[Callable[[int], Any], int]] = {
 }
 """Server -> how it is made, and the port it is asked for at."""
 
+PYLM = "pylm"
+"""The cluster beside the servers, where pylm is installed."""
+
 
 @click.command()
 @click.option(
@@ -59,16 +62,23 @@ SERVERS: Mapping[str, tuple[Callable[[int], Any], int]] = {
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(sorted(SERVERS)),
+    type=click.Choice(sorted([*SERVERS, PYLM])),
     help="Start only this server; repeatable.",
 )
-def command(port: int, free_ports: bool, only: tuple[str, ...]) -> None:
+@click.option(
+    "--pylm",
+    "cluster_file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Show the cluster of this file, which runs elsewhere, instead of a small one of its own.",
+)
+def command(port: int, free_ports: bool, only: tuple[str, ...], cluster_file: str | None) -> None:
     """All servers, and a page that shows their traffic and state and injects faults.
 
     The page lists every request as it comes (a sample of them when there are many), with bodies, a line for curl, what
-    each server holds, and buttons for faults.
+    each server holds, and buttons for faults. Where pylm is installed it also shows a pylm cluster and its throughput.
     """
     from mock_servers.console.page import Console
+    from mock_servers.console.pipeline import ExampleCluster, Pipeline, pylm_command
 
     with contextlib.ExitStack() as running:
         console = running.enter_context(Console(0 if free_ports else port))
@@ -79,5 +89,11 @@ def command(port: int, free_ports: bool, only: tuple[str, ...]) -> None:
             server = running.enter_context(make(0 if free_ports else own_port))
             console.add(server, name)
             addresses[name] = server.url
+        if (not only or PYLM in only) and pylm_command() is not None:
+            if cluster_file is None:
+                cluster = running.enter_context(ExampleCluster())
+                cluster_file, addresses[PYLM] = str(cluster.file), cluster.address
+            pipeline = running.enter_context(Pipeline(cluster_file))
+            console.show(PYLM, pipeline.state, pipeline.throughput)
         announce({**addresses, "console": console.url})
         wait_for_interrupt()

@@ -90,10 +90,21 @@ class Console:
         with self._lock:
             self._panels[name] = Panel(name, server)
 
-    def show(self, name: str, state: Callable[[], Any]) -> None:
-        """Show something that is no server: a function that returns JSON values."""
+    def show(
+        self,
+        name: str,
+        state: Callable[[], Any],
+        throughput: Callable[[], tuple[int, float]] | None = None,
+    ) -> None:
+        """Show something that is no server.
+
+        Args:
+            name: Unique among the panels.
+            state: Returns what to show, JSON values.
+            throughput: Returns messages so far and messages per second; ``None`` shows none.
+        """
         with self._lock:
-            self._panels[name] = Panel(name, state=state)
+            self._panels[name] = Panel(name, state=state, throughput=throughput)
 
     def remove(self, name: str) -> None:
         """Show a panel no longer; nothing happens when there is none of that name."""

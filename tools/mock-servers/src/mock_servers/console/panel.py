@@ -42,13 +42,19 @@ class Panel:
         name: Unique among the panels of a console.
         server: The server; ``None`` for a panel that shows state only.
         state: Returns what to show, JSON values; ``None`` asks the server's ``/_mock/state``.
+        throughput: Of a panel without a server: returns messages so far and messages per second; ``None`` shows none.
     """
 
     def __init__(
-        self, name: str, server: Shown | None = None, state: Callable[[], Any] | None = None
+        self,
+        name: str,
+        server: Shown | None = None,
+        state: Callable[[], Any] | None = None,
+        throughput: Callable[[], tuple[int, float]] | None = None,
     ) -> None:
         self.name = name
         self.server = server
+        self.throughput = throughput
         self._state = state
 
     @property

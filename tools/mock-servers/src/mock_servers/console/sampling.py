@@ -68,7 +68,8 @@ class Sampler:
 
         Shape: ``{"panels": [...], "rows": [...], "new": N}``. Per panel: name, nodes, total, requests per second since
         the last update (0 in the first), how many of them were bad, p50 and p99 of their durations in ms (``None``
-        without requests), active faults. Rows, oldest first: see ``_row``; ``new`` is how many they were taken from.
+        without requests), active faults; of what is no server its messages and their rate, if it tells. Rows, oldest
+        first: see ``_row``; ``new`` is how many they were taken from.
         """
         now = self._clock()
         elapsed_s = None if self._read_at is None else max(now - self._read_at, 1e-3)
@@ -95,6 +96,9 @@ class Sampler:
                 }
                 fresh += [(panel.name, exchange) for exchange in exchanges]
                 new += count
+            elif panel.throughput is not None:
+                total, rate = panel.throughput()
+                entry |= {"total": total, "rate": round(rate, 1), "p50": None, "unit": "messages"}
             shown.append(entry)
         fresh.sort(key=lambda pair: (_is_bad(pair[1]), pair[1].started_at))
         chosen = sorted(fresh[-ROWS:], key=lambda pair: pair[1].started_at)

@@ -85,15 +85,17 @@ function choose(name) {
 function drawPanel(entry) {
   const panel = panelFor(entry.name);
   const { parts } = panel;
-  const isServer = entry.total !== undefined;
-  for (const part of [parts.rate, parts.buttons, parts.nodes]) part.style.display = isServer ? "" : "none";
-  if (!isServer) return;
+  const isServer = entry.faults !== undefined, isCounted = entry.total !== undefined;
+  for (const part of [parts.buttons, parts.nodes]) part.style.display = isServer ? "" : "none";
+  parts.rate.style.display = isCounted ? "" : "none";
+  if (!isCounted) return;
   panel.rates.push(entry.rate);
   if (panel.rates.length > RATE_POINTS) panel.rates.shift();
   const peak = Math.max(1, ...panel.rates);
   parts.rate.firstChild.setAttribute("d", panel.rates.map((rate, i) => `${i ? "L" : "M"}${i},${29 - (28 * rate) / peak}`).join(""));
   const speed = entry.p50 === null ? "" : ` · p50 ${entry.p50} ms · p99 ${entry.p99} ms`;
-  parts.numbers.textContent = `${entry.total.toLocaleString()} requests · ${Math.round(entry.rate).toLocaleString()}/s${speed}`;
+  parts.numbers.textContent = `${entry.total.toLocaleString()} ${entry.unit || "requests"} · ${Math.round(entry.rate).toLocaleString()}/s${speed}`;
+  if (!isServer) return;
   parts.faults.textContent = entry.faults.map((fault) => `${fault.action}${fault.left ? ` ×${fault.left}` : ""} on ${fault.method} ${fault.path}`).join(", ");
   const nodes = JSON.stringify(entry.nodes);
   if (nodes === panel.nodes) return;
