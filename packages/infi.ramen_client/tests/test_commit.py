@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from infi.ramen_client.diskqueue import commit
 from infi.ramen_client.diskqueue.commit import GroupCommit, IntervalSync
 from infi.ramen_client.errors import QueueError
 
@@ -202,3 +203,86 @@ class TestGroupCommit:
             commits.submit_nowait((ROW,)).result(timeout=10)
         commits.submit_nowait((ROW,)).result(timeout=10)
         commits.close()
+
+    def test_a_waiter_that_is_interrupted_neither_keeps_the_lead_nor_the_others(self):
+        begun, go_on = threading.Event(), threading.Event()
+        stored = []
+
+        def write(rows):
+            stored.extend(rows)
+            if len(stored) == 1:
+                begun.set()
+                assert go_on.wait(10)
+
+        commits = GroupCommit(write, lambda: None)
+        first = threading.Thread(target=commits.submit, args=((ROW,),))
+        first.start()
+        assert begun.wait(10)
+        entries = []
+        for _ in range(4):
+            with commits._mutex:
+                entries.append(commit._Entry((ROW,)))
+                commits._waiting.append(entries[-1])
+        commits._leave(entries[0])  # still waiting: it is not stored
+        go_on.set()
+        first.join(10)
+        assert not first.is_alive()
+        assert len(stored) == 4
+        assert [entry.woken for entry in entries] == [False, True, False, False]
+        # The second was interrupted when it had been woken: it wakes the next in its place.
+        commits._leave(entries[1])
+        assert entries[2].woken
+        # The fourth was interrupted before that: it is passed over.
+        entries[3].gone = True
+        commits._wake(entries[2].following)
+        assert not entries[3].woken
+        commits.submit((ROW,))
+        assert len(stored) == 5
+
+    def test_a_lead_that_was_passed_to_an_interrupted_waiter_goes_on(self):
+        stored = []
+        commits = GroupCommit(stored.extend, lambda: None)
+        with commits._mutex:
+            commits._led = True
+            entry = commit._Entry((ROW,))
+            commits._waiting.append(entry)
+        assert commits._go_on(may_lead=True) is None
+        assert entry.leads
+        commits._leave(entry)
+        assert stored == [ROW]
+        commits.submit((ROW,))
+        assert len(stored) == 2
+
+    def test_an_interrupt_in_the_rows_of_others_ends_the_lead_and_reaches_the_caller(self):
+        writes = []
+
+        def write(rows):
+            writes.append(len(rows))
+            if len(writes) == 1:
+                with commits._mutex:
+                    commits._waiting.extend(others)
+            elif len(writes) == 2:
+                raise KeyboardInterrupt
+
+        commits = GroupCommit(write, lambda: None)
+        others = [commit._Entry((ROW,)) for _ in range(3)]
+        with pytest.raises(KeyboardInterrupt):
+            commits.submit((ROW,))
+        assert writes == [1, 3]
+        assert all("may be stored" in str(commit._copied(entry.error)) for entry in others)
+        commits.submit((ROW,))
+        assert writes == [1, 3, 1]
+
+    def test_no_thread_leads_for_ever(self):
+        writes = []
+
+        def write(rows):
+            writes.append(len(rows))
+            if len(writes) < 50:
+                with commits._mutex:
+                    commits._waiting.extend(commit._Entry((ROW,)) for _ in range(2))
+
+        commits = GroupCommit(write, lambda: None)
+        commits.submit((ROW,))
+        assert len(writes) == commit.MAX_TURNS
+        assert commits._led

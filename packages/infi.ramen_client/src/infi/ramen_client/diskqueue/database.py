@@ -35,7 +35,7 @@ __all__ = ["Database", "is_damage", "is_full", "translated"]
 logger = logging.getLogger("ramen_client")
 
 WAL_STEP = 256 * 1024
-WAL_SIZE = 4 * 1024 * 1024
+WAL_SIZE = 4_000_000  # a little less than the 1000 pages at which SQLite begins it anew
 IDENTITY_CHECK_S = 1.0
 
 _DAMAGE = ("malformed", "file is not a database", "file is encrypted")

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from infi.ramen_client.diskqueue import schema, space
 from infi.ramen_client.diskqueue.commit import GroupCommit, IntervalSync, StoredRow
@@ -147,13 +147,14 @@ class DiskQueue:
 
     def _write(self, rows: Sequence[StoredRow]) -> None:
         """Store rows in one transaction; called by one thread of this object at a time."""
+        database = self._database
         with self._lock:
             for _ in range(3):
-                self._with_repair(lambda connection: self._insert(connection, rows), "write to")
-                if not self._database.is_replaced():
+                self._with_repair(self._insert, "write to", rows)
+                if not database.is_replaced():
                     return
                 # The commit went to a file that is no longer on the path: store it where readers look.
-                self._database.reopen()
+                database.reopen()
         raise QueueError(5, "the queue is being replaced all the time", self.files.database)
 
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[StoredRow]) -> None:
@@ -192,17 +193,18 @@ class DiskQueue:
                 )
 
     def _sync(self) -> None:
+        """Make what was written durable, now or soon, and wake the reader; called as :meth:`_write`."""
         if self._interval is None:
             self._database.sync()
         else:
             self._interval.note()
+        self._bell.ring()
 
     def _sync_failed(self, error: QueueError) -> None:
         logger.error("%s", error)
         self._on_event("sync-failed", error=str(error))
 
     def _after_push(self, size: int) -> None:
-        self._bell.ring()
         self._pushed_bytes += size
         limit = self._limit()
         if limit is not None and self._pushed_bytes >= min(1024 * 1024, limit // 64):
@@ -450,12 +452,12 @@ class DiskQueue:
         with self._lock:
             self._with_repair(step, "recount")
 
-    def _with_repair(self, use: Callable[[sqlite3.Connection], T], doing: str) -> T:
-        """Call ``use`` with the connection; after damage salvage and call it again, once."""
+    def _with_repair(self, use: Callable[..., T], doing: str, *arguments: Any) -> T:
+        """Call ``use`` with the connection and arguments; after damage salvage and call it again, once."""
         for attempt in (1, 2):
             connection = self._database.connection()
             try:
-                return use(connection)
+                return use(connection, *arguments)
             except sqlite3.Error as cause:
                 missing = "no such table" in str(cause)
                 if attempt == 2 or not (is_damage(cause) or missing):
