@@ -17,7 +17,16 @@ from typing import Any, TypeVar
 from pylm import _tracing, serializers
 from pylm.errors import UnknownFunction, WrongType
 
-__all__ = ["FunctionTable", "call", "check_bytes", "prepare", "remote", "split_route", "traced"]
+__all__ = [
+    "FunctionTable",
+    "call",
+    "check_bytes",
+    "entry",
+    "prepare",
+    "remote",
+    "split_route",
+    "traced",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__pylm_remote__"
@@ -37,19 +46,28 @@ def split_route(route: str, stage: int) -> tuple[str, str]:
     Raises:
         UnknownFunction: The route has no such stage, or its entry no dot.
     """
-    entry = route
-    if " " in route:
-        entries = route.split()
-        if not 0 <= stage < len(entries):
-            raise UnknownFunction(
-                f"the route {route!r} has {len(entries)} stages and no stage {stage}; "
-                "name one server.function per server of the pipeline"
-            )
-        entry = entries[stage]
-    server, dot, function = entry.partition(".")
+    chosen = entry(route, stage)
+    server, dot, function = chosen.partition(".")
     if not dot or not function:
-        raise UnknownFunction(f"{entry!r} is not of the form server.function")
+        raise UnknownFunction(f"{chosen!r} is not of the form server.function")
     return server, function
+
+
+def entry(route: str, stage: int) -> str:
+    """Return position ``stage`` of a route; a route with a single entry serves every stage.
+
+    Raises:
+        UnknownFunction: The route has no such stage.
+    """
+    if " " not in route:
+        return route
+    entries = route.split()
+    if not 0 <= stage < len(entries):
+        raise UnknownFunction(
+            f"the route {route!r} has {len(entries)} stages and no stage {stage}; "
+            "name one server.function per server of the pipeline"
+        )
+    return entries[stage]
 
 
 class FunctionTable:
@@ -193,9 +211,8 @@ def check_bytes(result: Any, where: str) -> bytes:
         return result
     if isinstance(result, (bytes, bytearray, memoryview)):
         return bytes(result)
-    raise WrongType(
-        f"{where} returned {type(result).__name__}; without a serializer a function returns bytes"
-    )
+    kind = "None" if result is None else type(result).__name__
+    raise WrongType(f"{where} returned {kind}; without a serializer a function returns bytes")
 
 
 def traced(

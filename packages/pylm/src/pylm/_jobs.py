@@ -25,6 +25,7 @@ __all__ = [
     "JobRunner",
     "Timeout",
     "Unset",
+    "as_payload",
     "with_progress",
 ]
 
@@ -47,6 +48,27 @@ class Unset:
 
 UNSET = Unset()
 Timeout: TypeAlias = float | Unset | None
+
+
+def as_payload(payload: Any, describe: str) -> bytes | memoryview:
+    """Return a payload that is ``bytes`` or has a buffer of contiguous bytes, for one that may be sent.
+
+    Args:
+        payload: ``bytes``, ``bytearray``, ``memoryview``, ``array``, ``mmap``, a NumPy array ...
+        describe: Names the call in the error.
+
+    Raises:
+        TypeError: It has no such buffer.
+    """
+    if type(payload) is bytes:
+        return payload
+    try:
+        return memoryview(payload).cast("B")
+    except TypeError:
+        raise WrongType(
+            f"{describe}: the payload is {type(payload).__name__}; without a serializer it must be bytes, "
+            "or an object with a contiguous buffer"
+        ) from None
 
 
 def errors_default() -> Literal["raise", "payload"]:
@@ -184,22 +206,19 @@ class _Job:
 
     def frame(self, payload: Any) -> bytes:
         """Return the next message."""
+        if type(payload) is not bytes:
+            payload = as_payload(payload, self.describe) if self.dumps is None else payload
         if self.dumps is not None:
             payload = self.dumps(payload)
-        elif not isinstance(payload, (bytes, bytearray, memoryview)):
-            raise WrongType(
-                f"{self.describe}: the payload is {type(payload).__name__}; without a serializer it must be bytes"
-            )
         call = self.call
         if not call.uses_ids:
             call.sent += 1
             return self.template.frame(payload, b"")
         identity, ext = self.runner.ids.next()
-        frame = self.template.frame(payload, ext + self.suffix)
+        frame = self.template.frame(payload, ext + self.suffix if self.suffix else ext)
         if call.kept is not None:
             call.kept[identity] = frame
-        self.link.expect(call, identity, call.sent)
-        call.sent += 1
+        self.link.expect(call, identity)
         return frame
 
     def deadline(self) -> float:

@@ -20,7 +20,9 @@ from typing import Any, Final
 import zmq
 
 from pylm import _wire
-from pylm._frames import DONTWAIT, recv_published
+from pylm._frames import DONTWAIT, LARGE, recv_body, sender_of
+from pylm._intake import PublishedIntake
+from pylm._lanes import Lanes, Plain
 from pylm._loop import DRAIN
 from pylm.config import Overflow
 from pylm.errors import Closed, Malformed, Overloaded, PylmError, TimedOut, from_failure
@@ -28,6 +30,7 @@ from pylm.errors import Closed, Malformed, Overloaded, PylmError, TimedOut, from
 __all__ = ["Answer", "Call", "Link"]
 
 SLICE_MS: Final = 100
+_COMPLETE_BYTES: Final = _wire.PLAIN_EXT_BYTES + len(_wire.COMPLETE)
 
 Answer = tuple[int, bytes, PylmError | None, str]
 """Index of the message it answers (-1: unknown), payload, failure, name of the payload's serializer."""
@@ -42,7 +45,6 @@ class Call:
         "error",
         "exhausted",
         "kept",
-        "pending",
         "sent",
         "stopped",
         "uses_ids",
@@ -50,7 +52,6 @@ class Call:
 
     def __init__(self, *, uses_ids: bool, keep: bool) -> None:
         self.answers: collections.deque[Answer] = collections.deque()
-        self.pending: dict[bytes, int] = {}
         self.kept: dict[bytes, bytes] | None = {} if keep else None
         self.sent = 0
         self.complete = 0
@@ -81,11 +82,19 @@ class Link:
     ) -> None:
         self._push = push
         self._answers = answers
-        self._has_topic = answers.type == zmq.SUB
-        self._topic = client.encode()
+        kind = _wire.PalmMessage if answers.type == zmq.SUB else _wire.OldPalmMessage
+        self._lanes = Lanes(kind)
+        self._published = (
+            PublishedIntake(answers, client.encode(), self._lanes)
+            if answers.type == zmq.SUB
+            else None
+        )
+        self._is_large = False
+        self._receive = answers.recv
+        self._send = sender_of(push)
         self._client = client
         self._describe = describe
-        self._routes: dict[bytes, Call] = {}
+        self._routes: dict[bytes, tuple[Call, int]] = {}
         self._calls: list[Call] = []
         self._send_lock = threading.Lock()
         self._receive_lock = threading.Lock()
@@ -94,7 +103,7 @@ class Link:
         self._closed = False
         self.strays = 0
         answers.rcvtimeo = SLICE_MS
-        self._decode = _wire.decode_new if self._has_topic else _wire.decode_old
+        self._decode = _wire.decode_old if self._published is None else _wire.decode_new
 
     def open(self, call: Call) -> None:
         """Let answers reach the call."""
@@ -107,13 +116,15 @@ class Link:
         call.stopped = True
         with contextlib.suppress(ValueError):
             self._calls.remove(call)
-        for identity in list(call.pending):
-            self._routes.pop(identity, None)
+        if call.uses_ids and call.complete < call.sent:
+            for identity, (owner, _) in list(self._routes.items()):
+                if owner is call:
+                    self._routes.pop(identity, None)
 
-    def expect(self, call: Call, identity: bytes, index: int) -> None:
-        """Route answers to the message of that id to the call; before it is sent."""
-        call.pending[identity] = index
-        self._routes[identity] = call
+    def expect(self, call: Call, identity: bytes) -> None:
+        """Route answers to the call's next message, which has that id, to the call; before it is sent."""
+        self._routes[identity] = call, call.sent
+        call.sent += 1
 
     def try_send(self, frame: bytes) -> bool:
         """Send without waiting; return whether there was room."""
@@ -121,7 +132,7 @@ class Link:
             if self._closed:
                 raise Closed(f"the client of {self._describe()} is closed")
             try:
-                self._push.send(frame, DONTWAIT, copy=len(frame) < 65536)
+                self._send(frame, DONTWAIT, len(frame) < LARGE)
             except zmq.Again:
                 return False
         return True
@@ -211,28 +222,41 @@ class Link:
             flags = DONTWAIT
             if limit_s > 0 and not socket.poll(max(1, int(limit_s * 1000))):
                 return
+        receive, published, route = self._receive, self._published, self._route
         for _ in range(DRAIN):
             try:
-                frame = self._receive(flags)
+                if published is not None:
+                    found = published.take(receive(flags))
+                    if found is None or found[0] is None:
+                        self.strays += 1
+                    else:
+                        route(*found)  # type: ignore[arg-type]
+                else:
+                    frame = recv_body(receive, flags, self._is_large)
+                    self._is_large = len(frame) >= LARGE
+                    route(frame, self._lanes.read(frame) if type(frame) is bytes else None)
             except zmq.Again:
                 return
             flags = DONTWAIT
-            if frame is not None:
-                self._route(frame)
-            if call is not None and call.answers and len(call.pending) < 2:
+            if call is not None and call.answers and call.sent - call.complete < 2:
                 return
 
-    def _receive(self, flags: int) -> bytes | None:
-        """Return the next answer; ``None`` for what is not ours."""
-        if not self._has_topic:
-            return self._answers.recv(flags)
-        topic, frame = recv_published(self._answers, flags)
-        if topic == self._topic and frame is not None:
-            return frame
-        self.strays += 1
-        return None
+    def _route(self, frame: bytes | memoryview, plain: Plain | None) -> None:
+        """Give an answer to the call it belongs to."""
+        if plain is not None and len(plain[3]) == _COMPLETE_BYTES:
+            lane, _, payload, ext = plain
+            if lane.client == self._client and ext.endswith(_wire.COMPLETE):
+                found = self._routes.pop(ext[4:12], None)
+                if found is not None:
+                    call, index = found
+                    if call.kept is not None:
+                        call.kept.pop(ext[4:12], None)
+                    call.complete += 1
+                    call.answers.append((index, payload, None, ""))
+                    return
+        self._route_any(frame)
 
-    def _route(self, frame: bytes) -> None:
+    def _route_any(self, frame: bytes | memoryview) -> None:
         try:
             message, payload = self._decode(frame)
             ext = message.ext
@@ -245,30 +269,29 @@ class Link:
             self.strays += 1
             return
         if not identity:
-            call = next((each for each in self._calls if not each.uses_ids), None)
-            if call is None:
+            waiting = next((each for each in self._calls if not each.uses_ids), None)
+            if waiting is None:
                 self.strays += 1
             else:
-                call.answers.append((-1, payload, None, ""))
+                waiting.answers.append((-1, payload, None, ""))
             return
-        found = self._routes.get(identity)
+        is_complete = _wire.is_complete(ext)
+        found = self._routes.pop(identity, None) if is_complete else self._routes.get(identity)
         if found is None:
             self.strays += 1
             return
-        index = found.pending.get(identity, -1)
-        if _wire.is_complete(ext):
-            found.complete += 1
-            found.pending.pop(identity, None)
-            self._routes.pop(identity, None)
-            if found.kept is not None:
-                found.kept.pop(identity, None)
+        call, index = found
         failure = None
         serializer = ""
         if extension is not None:
             serializer = extension.serializer
             if extension.HasField("error"):
                 failure = from_failure(extension.error)
-        found.answers.append((index, payload, failure, serializer))
+        if is_complete:
+            if call.kept is not None:
+                call.kept.pop(identity, None)
+            call.complete += 1
+        call.answers.append((index, payload, failure, serializer))
 
     @property
     def is_closed(self) -> bool:

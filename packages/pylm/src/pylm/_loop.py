@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import zmq
 
+from pylm._frames import LARGE, recv_body
+
 __all__ = ["DRAIN", "Clock", "Loop", "Timer"]
 
 DRAIN: Final = 128
@@ -66,7 +68,8 @@ class Loop:
         self._running = False
         self._closed = False
         self._pipe_lock = threading.RLock()  # a signal handler may stop the loop while it wakes it
-        self._alone: tuple[zmq.Socket[bytes], Callable[[], object]] | None = None
+        self._alone: tuple[zmq.Socket[bytes], Callable[[Any], object]] | None = None
+        self._alone_large = False
         self._alone_ms = -2
         self._is_quiet: Callable[[], bool] = bool
         self._wake_out, self._wake_in = os.pipe()
@@ -166,13 +169,16 @@ class Loop:
                     writer()
 
     def set_alone(
-        self, socket: zmq.Socket[bytes], handler: Callable[[], object], is_quiet: Callable[[], bool]
+        self,
+        socket: zmq.Socket[bytes],
+        handler: Callable[[Any], object],
+        is_quiet: Callable[[], bool],
     ) -> None:
         """Wait in ``recv`` of this socket, which is cheaper than polling, whenever nothing else can happen.
 
         Args:
             socket: A reader.
-            handler: Receives one message, waiting for it up to the socket's receive timeout, and handles it.
+            handler: Takes the first part of a message: ``bytes``, or a view of a large one.
             is_quiet: Whether no other socket needs attention.
         """
         self._alone = socket, handler
@@ -189,14 +195,18 @@ class Loop:
         wait_ms = ALONE_MS if left_ms is None or left_ms > ALONE_MS else max(1, left_ms)
         if wait_ms != self._alone_ms:
             socket.rcvtimeo = self._alone_ms = wait_ms
-        soon, timers, is_quiet = self._soon, self._timers, self._is_quiet
+        soon, timers, is_quiet, receive = self._soon, self._timers, self._is_quiet, socket.recv
+        large = self._alone_large
         try:
             for _ in range(DRAIN):
-                handler()
+                frame: bytes | memoryview = recv_body(receive, 0, True) if large else receive()
+                large = len(frame) >= LARGE
+                handler(frame)
                 if soon or timers or not self._running or not is_quiet():
                     break
         except zmq.Again:
             pass
+        self._alone_large = large
         if soon:
             self._drain_wake()
 

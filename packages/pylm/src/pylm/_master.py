@@ -18,16 +18,20 @@ import zmq
 
 from pylm import _wire
 from pylm._dispatch import Dispatcher, Group, Job
-from pylm._frames import DONTWAIT, SNDMORE, recv_routed
+from pylm._frames import DONTWAIT, LARGE, SNDMORE, recv_body, recv_routed, sender_of
+from pylm._lanes import Lanes, Plain, is_bare
 from pylm._logs import server_logger
 from pylm._loop import DRAIN
-from pylm._outlet import PubOutlet
+from pylm._outlet import MORE_NOW, PubOutlet
 from pylm._proto.palm_new_pb2 import WorkerReady
 from pylm._server import FAILED_PAYLOAD, Engine, endpoint_of
 from pylm.config import ServerOptions
 from pylm.errors import Malformed, Overloaded, TimedOut, WorkerLost
 
 __all__ = ["BaseMaster", "Hub", "Master", "MasterEngine"]
+
+CACHE_HEAD: Final = b"\x2a\x24"
+"""Tag and length of a uuid in the field cache."""
 
 PUSH_WINDOW: Final = 16
 """Jobs on the unacknowledged channel at a time while workers of the other one exist."""
@@ -93,6 +97,8 @@ class MasterEngine(Engine):
         self._scatters = type(self).scatter is not self.hooks.scatter  # type: ignore[attr-defined]
         self._gathers = type(self).gather is not self.hooks.gather  # type: ignore[attr-defined]
         self._inputs.append((self.worker_pull_socket, self._on_worker_pull))
+        self._push_to_worker = sender_of(self.worker_push_socket)
+        self._route_to_worker = sender_of(self.worker_router_socket)
         self.stats.gauges["queue"] = lambda: len(self._dispatcher.queue)
         self.stats.gauges["requeued"] = lambda: self._dispatcher.requeued
         self.stats.gauges["workers"] = self._describe_workers
@@ -142,7 +148,7 @@ class MasterEngine(Engine):
     def _to_worker(self, message: _wire.Envelope, payload: bytes) -> bytes:
         return _wire.encode(message, payload)
 
-    def _from_worker(self, frame: bytes) -> tuple[_wire.Envelope, bytes] | None:
+    def _from_worker(self, frame: bytes | memoryview) -> tuple[_wire.Envelope, bytes] | None:
         return _wire.decode_new(frame)
 
     def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
@@ -213,10 +219,10 @@ class MasterEngine(Engine):
             assert self._loop is not None
             identity = dispatcher.assign(job, worker, self._loop.clock())
             try:
-                send = self.worker_router_socket.send
-                send(worker.identity, SNDMORE | DONTWAIT)
+                send = self._route_to_worker
+                send(worker.identity, MORE_NOW)
                 send(b"J" + identity, SNDMORE)
-                send(job.frame, 0, len(job.frame) < 65536)
+                send(job.frame, 0, len(job.frame) < LARGE)
             except zmq.ZMQError:
                 # Gone or not reading: it gets no more; its jobs return when its silence is noticed.
                 dispatcher.finish(worker.identity, identity)
@@ -227,7 +233,7 @@ class MasterEngine(Engine):
         if dispatcher.workers and self._pushed - self._pulled >= PUSH_WINDOW:
             return False
         try:
-            self.worker_push_socket.send(job.frame, DONTWAIT, copy=len(job.frame) < 65536)
+            self._push_to_worker(job.frame, DONTWAIT, len(job.frame) < LARGE)
         except zmq.Again:
             return False
         self._pushed += 1
@@ -274,17 +280,37 @@ class MasterEngine(Engine):
         if self._paused:
             self._loop.call_later(0.005, self._check_backlog)
 
+    def _dispatch_frame(self, frame: bytes) -> None:
+        """Dispatch a job that is nothing but its frame; the unacknowledged channel needs no record of it."""
+        dispatcher = self._dispatcher
+        if not (dispatcher.workers or dispatcher.queue):
+            try:
+                self._push_to_worker(frame, DONTWAIT)
+            except zmq.Again:
+                pass
+            else:
+                self._pushed += 1
+                return
+        self._dispatch(Job(frame))
+
     # Results back
 
+    def _forward(self, frame: bytes) -> bool:
+        """Publish a result that needs no look, if it is one; return whether it was."""
+        return False
+
     def _on_worker_pull(self) -> None:
-        receive = self.worker_pull_socket.recv
+        receive, forward = self.worker_pull_socket.recv, self._forward
+        large = False
         for _ in range(DRAIN):
             try:
-                frame = receive(DONTWAIT)
+                frame = recv_body(receive, DONTWAIT, large)
             except zmq.Again:
                 break
+            large = len(frame) >= LARGE
             self._pulled += 1
-            self._result(frame, None)
+            if large or not forward(frame):  # type: ignore[arg-type]
+                self._result(frame, None)
         if self._dispatcher.queue:
             self._refill()
 
@@ -306,7 +332,8 @@ class MasterEngine(Engine):
                         job.group.left -= 1
                     if dispatcher.queue:
                         self._refill()
-                    self._result(frame, job)
+                    if not self._forward(frame):
+                        self._result(frame, job)
             elif kind == b"P" and frame is not None:
                 if dispatcher.holds(identity, subject) is not None:
                     self._result(frame, None)
@@ -345,7 +372,7 @@ class MasterEngine(Engine):
             ready.identity or identity, ready.name, min(ready.credit, 1024), min(beat_s, 60.0), now
         )
 
-    def _result(self, frame: bytes, job: Job | None) -> None:
+    def _result(self, frame: bytes | memoryview, job: Job | None) -> None:
         """Publish what a worker returned."""
         try:
             found = self._from_worker(frame)
@@ -441,6 +468,9 @@ class _PalmMaster(MasterEngine, BaseMaster):
         self._outlet = PubOutlet(self.pub_socket, self.stats, self.options)
         self._router_address = self._open_workers(worker_pull_address, worker_push_address)
         self._steers = type(self).handle_stream is not BaseMaster.handle_stream
+        self._lanes = Lanes(_wire.PalmMessage)
+        self._uuids = _wire.Uuids()
+        self._own_topic = name.encode()
 
     def _common_keys(self) -> dict[str, str]:
         return {
@@ -452,14 +482,46 @@ class _PalmMaster(MasterEngine, BaseMaster):
             "worker_router_address": self._router_address,
         }
 
-    def _accept(self, frame: bytes) -> None:
+    def _accept(self, frame: bytes | memoryview, plain: Plain | None = None) -> None:
         self._counted()
+        if not (self._scatters or self._guards):
+            if plain is None and type(frame) is bytes:
+                plain = self._lanes.read(frame)
+            if plain is not None and is_bare(plain[3]):
+                lane, head, _, _ = plain
+                self.stats.received += 1
+                self.stats.bytes_in += len(frame)
+                at = len(head)
+                if at - lane.size == (head[1] + 2 if head[0] == 0x0A else 0):  # no cache field
+                    frame = b"".join((head, CACHE_HEAD, self._uuids.next(), frame[at:]))
+                self._dispatch_frame(frame)  # type: ignore[arg-type]
+                return
         decoded = self._decode(frame)
         if decoded is not None:
             message, payload = decoded
             if not message.cache:
-                message.cache = _wire.new_uuid()
+                message.cache = self._uuids.next().decode()
             self._take(message, payload)
+
+    def _forward(self, frame: bytes) -> bool:
+        """See :meth:`MasterEngine._forward`: a plain result goes to the client in the bytes it came in."""
+        if self._gathers or self._scatters or self._steers:
+            return False
+        plain = self._lanes.read(frame)
+        if plain is None or not is_bare(plain[3]):
+            return False
+        lane, head, payload, ext = plain
+        topic = lane.topic
+        if self.pipelined:
+            topic = self._own_topic
+            frame = _wire.write(_wire.PalmMessage, lane.next_head(head), payload, ext)
+        self.stats.answered += 1
+        self.stats.bytes_out += len(frame)
+        assert self._outlet is not None
+        kept = self._outlet.send(topic, frame, per_call=not ext and topic == lane.topic)
+        if kept and self._outlet.is_full():
+            self._check_backlog()
+        return True
 
     def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
         client = message.client
@@ -530,21 +592,10 @@ class Master(_PalmMaster):
         )  # fmt: skip
         self.pull_address = pull_address
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
-        self._inputs.append((self.pull_socket, self._on_pull))
+        self._inputs.append(
+            (self.pull_socket, lambda: self._drain_input(self.pull_socket, self._accept))
+        )
         self._publish_keys(**self._common_keys(), pull_address=pull_address)
-
-    def _on_pull(self) -> None:
-        receive = self.pull_socket.recv
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                frame = receive(DONTWAIT)
-            except zmq.Again:
-                return
-            self._accept(frame)
-            if self._paused or not loop.running:
-                return
 
 
 class Hub(_PalmMaster):
@@ -594,5 +645,5 @@ class Hub(_PalmMaster):
         )  # fmt: skip
         self.sub_address = sub_address
         self.previous = previous
-        self.sub_socket = self._subscribe(sub_address, previous, self._accept)
+        self.sub_socket = self._subscribe(sub_address, previous, self._lanes, self._accept)
         self._publish_keys(**self._common_keys(), sub_address=sub_address)

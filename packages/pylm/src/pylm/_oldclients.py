@@ -16,12 +16,13 @@ import zmq
 
 from pylm import _wire
 from pylm._cacheclient import CacheClient
-from pylm._jobs import DEFAULT_TIMEOUT_S, UNSET, JobRunner, Timeout, Unset
+from pylm._jobs import DEFAULT_TIMEOUT_S, UNSET, JobRunner, Timeout, Unset, as_payload
+from pylm._lanes import Lanes, is_bare
 from pylm._link import Link, wait_handshake
 from pylm._probe import Peer, probe
 from pylm._server import endpoint_of
 from pylm.config import Overflow, ServerOptions
-from pylm.errors import Malformed, TimedOut, WrongType, from_failure
+from pylm.errors import Malformed, TimedOut, from_failure
 from pylm.security import Curve
 
 __all__ = ["Client", "LoopClient", "OneWayClient", "ParallelClient", "SubscribedClient"]
@@ -77,6 +78,7 @@ class Client(JobRunner):
             ServerOptions(curve=curve, context=context),
         )
         self._templates: dict[tuple[str, str | None, str | None], _wire.Template] = {}
+        self._lanes = Lanes(_wire.OldPalmMessage)
 
     @property
     def req(self) -> zmq.Socket[bytes]:
@@ -85,7 +87,7 @@ class Client(JobRunner):
 
     def _template(self, function: str, pipeline: str | None, cache: str | None) -> _wire.Template:
         key = (function, pipeline, cache)
-        found = self._templates.get(key) if pipeline is not None else None
+        found = self._templates.get(key)
         if found is None:
             message = _wire.OldPalmMessage(
                 pipeline=_wire.new_uuid() if pipeline is None else pipeline,
@@ -95,11 +97,9 @@ class Client(JobRunner):
             )
             if cache is not None:
                 message.cache = cache
-            found = _wire.Template(message)
-            if pipeline is not None:
-                if len(self._templates) > 100:
-                    self._templates.clear()
-                self._templates[key] = found
+            if len(self._templates) > 100:
+                self._templates.clear()
+            found = self._templates[key] = _wire.Template(message)
         return found
 
     def job(
@@ -127,20 +127,21 @@ class Client(JobRunner):
             RemoteError: The function raised (servers of this generation; originals answer ``b'0'``).
             TimedOut: No answer in time.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise WrongType(
-                f"job {function!r}: the payload is {type(data).__name__}; it must be bytes"
-            )
+        payload = data if type(data) is bytes else as_payload(data, f"job {function!r}")
         if not self._peer.is_known:
             self._peer = probe(self.connection)
         ext = self.ids.next()[1] if self._peer.is_new else b""
-        template = self._template(
-            function, self.pipeline if pipeline is None else pipeline, _cache_field(cache)
-        )
-        return self._exchange(template.frame(data, ext), self.limit(timeout), idempotent)
+        if pipeline is None:
+            pipeline = self.pipeline
+        template = self._template(function, pipeline, _cache_field(cache))
+        make = template.renewed if pipeline is None else template.frame
+        return self._exchange(make(payload, ext), self.limit(timeout), idempotent)
 
     def _exchange(self, frame: bytes, timeout_s: float | None, resend: bool) -> bytes:
         answer = self._requests.exchange(frame, timeout_s=timeout_s, resend=resend)
+        plain = self._lanes.read(answer) if type(answer) is bytes else None
+        if plain is not None and is_bare(plain[3]):
+            return plain[2]
         try:
             message, payload = _wire.decode_old(answer)
         except Malformed:
@@ -483,12 +484,9 @@ class OneWayClient(JobRunner):
         for index, payload in enumerate(generator):
             if index >= messages:
                 return
-            if not isinstance(payload, (bytes, bytearray, memoryview)):
-                raise WrongType(
-                    f"job {function!r}: the payload is {type(payload).__name__}, not bytes"
-                )
+            data = as_payload(payload, f"job {function!r}")
             try:
-                self._push.send(template.frame(payload, b""))
+                self._push.send(template.frame(data, b""))
             except zmq.Again:
                 raise TimedOut(
                     f"{self.server_name} at {self.pull_address} took nothing for {self.timeout} s; "

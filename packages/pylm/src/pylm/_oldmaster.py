@@ -14,7 +14,6 @@ from typing import Any, Final
 import zmq
 
 from pylm import _wire
-from pylm._loop import DRAIN
 from pylm._master import MasterEngine
 from pylm._oldstages import OldEngine
 from pylm._outlet import PushOutlet
@@ -124,24 +123,16 @@ class _OldMaster(MasterEngine, OldEngine, OldBaseMaster):
         self._open_cache(db_address)
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
         router = self._open_workers(worker_pull_address, worker_push_address)
-        self._inputs.append((self.pull_socket, self._on_pull))
+        self._inputs.append(
+            (self.pull_socket, lambda: self._drain_input(self.pull_socket, self._accept))
+        )
         self._publish_keys(name=name, pull_address=pull_address, worker_router_address=router)
 
-    def _on_pull(self) -> None:
-        receive = self.pull_socket.recv
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                frame = receive(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            self._counted()
-            decoded = self._decode(frame, old=True)
-            if decoded is not None:
-                self._take(*decoded)
-            if self._paused or not loop.running:
-                return
+    def _accept(self, frame: bytes | memoryview) -> None:
+        self._counted()
+        decoded = self._decode(frame, old=True)
+        if decoded is not None:
+            self._take(*decoded)
 
     def _to_worker(self, message: _wire.Envelope, payload: bytes) -> bytes:
         key = self._key(message)
@@ -169,9 +160,9 @@ class _OldMaster(MasterEngine, OldEngine, OldBaseMaster):
         self.logger.error("Message key %s found, changed to %s", key, other)
         return other
 
-    def _from_worker(self, frame: bytes) -> tuple[_wire.Envelope, bytes] | None:
+    def _from_worker(self, frame: bytes | memoryview) -> tuple[_wire.Envelope, bytes] | None:
         try:
-            broker = _wire.BrokerMessage.FromString(frame)
+            broker = _wire.BrokerMessage.FromString(bytes(frame))
         except _wire.DecodeError:
             return None
         message = self._out.pop(broker.key, None)
@@ -373,9 +364,9 @@ class OldWorker(WorkerEngine):
         """
         return self._set(value, key)
 
-    def _unpack(self, frame: bytes) -> tuple[Any, bytes, str, bytes]:
+    def _unpack(self, frame: bytes | memoryview) -> tuple[Any, bytes, str, bytes]:
         try:
-            broker = _wire.BrokerMessage.FromString(frame)
+            broker = _wire.BrokerMessage.FromString(bytes(frame))
         except _wire.DecodeError as error:
             raise Malformed(f"{len(frame)} bytes are not a BrokerMessage") from error
         if not broker.IsInitialized():

@@ -14,15 +14,15 @@ from typing import Any
 import zmq
 
 from pylm import _calls, _wire
-from pylm._frames import DONTWAIT, SNDMORE, recv_routed
+from pylm._frames import DONTWAIT, LARGE, SNDMORE, complete_routed, sender_of
+from pylm._lanes import Lane, Lanes, is_bare
 from pylm._logs import server_logger
-from pylm._loop import DRAIN
 from pylm._outlet import PushOutlet
 from pylm._replies import ReplyOutlet
 from pylm._server import FAILED_PAYLOAD, Engine
 from pylm._services import Services
 from pylm.config import ServerOptions
-from pylm.errors import Overloaded, WrongServer, WrongType
+from pylm.errors import Overloaded, PylmError, WrongServer
 
 __all__ = ["ChainServer", "LastServer", "RequestServer"]
 
@@ -42,6 +42,7 @@ class OldEngine(Engine):
         options: ServerOptions | None,
     ) -> None:
         super().__init__(name, server_logger(name, log_level), cache, messages, options)
+        self._lanes = Lanes(_wire.OldPalmMessage)
         self._services = Services(self.logger, log_address, perf_address, ping_address)
         self.perfcounter = self._services.counter
 
@@ -53,6 +54,14 @@ class OldEngine(Engine):
         """Close every socket and service; idempotent."""
         super().close()
         self._services.close()
+
+    def _split(self, route: str) -> tuple[str, str]:
+        """Return server and function of a route; complain about another server's."""
+        server, function = _calls.split_route(route, 0)
+        if server != self.name:
+            self.logger.error("You called the wrong server")
+            raise WrongServer(f"You called {server}, instead of {self.name}")
+        return server, function
 
 
 class RequestServer(OldEngine):
@@ -88,8 +97,9 @@ class RequestServer(OldEngine):
         )
         self.rep_address = rep_address
         self.rep = self._open(zmq.ROUTER, bind=rep_address)
-        self._inputs.append((self.rep, self._on_request))
-        self._alone = self._take_request
+        self._inputs.append((self.rep, lambda: self._drain_input(self.rep, self._on_request)))
+        self._alone = self._on_request
+        self._send = sender_of(self.rep)
         self._table = _calls.FunctionTable(self, name, ("set", "get", "delete"))
         self._two: dict[Any, bool] = {}
 
@@ -119,28 +129,67 @@ class RequestServer(OldEngine):
         self.cache.delete(key.decode())
         return key
 
-    def _on_request(self) -> None:
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                self._take_request(DONTWAIT)
-            except zmq.Again:
-                return
-            if not loop.running:
-                return
-
-    def _take_request(self, flags: int = 0) -> None:
-        sender, delimiter, frame = recv_routed(self.rep, flags)
+    def _on_request(self, sender: bytes) -> None:
+        """Answer the request whose first part was received."""
+        _, delimiter, frame = complete_routed(self.rep, sender)
         if frame is None or delimiter:
             self.stats.malformed += 1
             return
         self._counted()
-        answer = self._serve(frame)
-        send = self.rep.send
+        plain = None
+        if not (self._guards or self.logger.isEnabledFor(logging.DEBUG)):
+            plain = self._lanes.read(frame)
+        answer = b""
+        if plain is not None and is_bare(plain[3]):
+            answer = self._serve_plain(frame, *plain)
+        if not answer:
+            answer = self._serve(frame)
+        send = self._send
         send(sender, SNDMORE)
         send(b"", SNDMORE)
-        send(answer, DONTWAIT, len(answer) < 65536)
+        send(answer, DONTWAIT, len(answer) < LARGE)
+
+    def _serve_plain(
+        self, frame: bytes, lane: Lane, head: bytes, payload: bytes, ext: bytes
+    ) -> bytes:
+        """Do for a plain request what :meth:`_serve` does for any; return an empty answer when that has to."""
+        call = lane.route
+        if call is None or len(head) != head[1] + 2 + lane.size:
+            call = self._plain_route(lane, frame)
+            if call is None:
+                return b""
+        stats = self.stats
+        stats.received += 1
+        stats.bytes_in += len(frame)
+        try:
+            result = call(payload)
+            if type(result) is not bytes:
+                result = _calls.check_bytes(result, lane.function)
+            stats.answered += 1
+            if ext:
+                ext = _wire.add_complete(ext)
+        except Exception as error:
+            self._log_failure(error)
+            message = self._lanes.message(frame)
+            server, _, function = lane.function.partition(".")
+            self._mark_failed(message, error, server, function)
+            result, ext = FAILED_PAYLOAD, message.ext
+        answer = _wire.write(_wire.OldPalmMessage, head, result, ext)
+        stats.bytes_out += len(answer)
+        return answer
+
+    def _plain_route(self, lane: Lane, frame: bytes) -> Any:
+        """Return the function for a message without a tag, or with one that the function does not take."""
+        try:
+            server, function = _calls.split_route(lane.function, 0)
+            call = self._table(function) if server == self.name else None
+        except PylmError:
+            return None
+        if call is None:
+            return None
+        lane.route = call
+        has_tag = bool(self._lanes.message(frame).cache)
+        return None if has_tag and self._takes_two(call) else call
 
     def _serve(self, frame: bytes) -> bytes:
         debug = self.logger.isEnabledFor(logging.DEBUG)
@@ -158,10 +207,7 @@ class RequestServer(OldEngine):
                 serializer = _wire.parse_extension(ext).serializer
             if self._guards:
                 self._admit(payload)
-            server, function = _calls.split_route(message.function, 0)
-            if server != self.name:
-                self.logger.error("You called the wrong server")
-                raise WrongServer(f"You called {server}, instead of {self.name}")
+            server, function = self._split(message.function)
             if debug:
                 self.logger.debug("Looking for %s", function)
             call = self._table(function)
@@ -169,9 +215,7 @@ class RequestServer(OldEngine):
             more = (message.cache,) if message.cache and self._takes_two(call) else ()
             result = _calls.call(call, payload, serializer, f"{server}.{function}", *more)
             if result is None:
-                raise WrongType(
-                    f"{server}.{function} returned None; a server's function returns bytes"
-                )
+                result = _calls.check_bytes(result, f"{server}.{function}")
             self.stats.answered += 1
             if ext:
                 message.ext = _wire.add_complete(ext)
@@ -205,8 +249,11 @@ class _Chained(OldEngine):
         self.db_address = db_address
         self._open_cache(db_address)
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
-        self._inputs.append((self.pull_socket, self._on_pull))
-        self._alone = lambda: self._handle(self.pull_socket.recv())
+        self._inputs.append(
+            (self.pull_socket, lambda: self._drain_input(self.pull_socket, self._handle))
+        )
+        self._alone = self._handle
+        self._next_raws: dict[bytes, bytes] = {}
         self._table = _calls.FunctionTable(self, self.name)
         self._publish_keys(name=self.name, pull_address=pull_address)
 
@@ -214,23 +261,14 @@ class _Chained(OldEngine):
         super()._begin(cache_messages)
         self.logger.debug("%s Waiting for a message", self.name)
 
-    def _on_pull(self) -> None:
-        receive = self.pull_socket.recv
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                frame = receive(DONTWAIT)
-            except zmq.Again:
-                return
-            self._handle(frame)
-            if self._paused or not loop.running:
-                return
-
-    def _handle(self, frame: bytes) -> None:
+    def _handle(self, frame: bytes | memoryview) -> None:
         self._counted()
         logger = self.logger
         debug = logger.isEnabledFor(logging.DEBUG)
+        if not (debug or self._guards) and type(frame) is bytes:
+            plain = self._lanes.read(frame)
+            if plain is not None and is_bare(plain[3]) and self._serve_plain(frame, *plain):
+                return
         if debug:
             logger.debug("%s Got a message", self.name)
         decoded = self._decode(frame, old=True)
@@ -238,11 +276,58 @@ class _Chained(OldEngine):
             began = time.perf_counter()
             self._serve(*decoded, debug)
             self.stats.latency.record(time.perf_counter() - began)
-            assert self._outlet is not None
-            if self._outlet.is_full():
-                self._check_backlog()
         if debug:
             logger.debug("%s Waiting for a message", self.name)
+
+    def _serve_plain(
+        self, frame: bytes, lane: Lane, head: bytes, payload: bytes, ext: bytes
+    ) -> bool:
+        """Do for a plain message what :meth:`_serve` does for any; return whether it was one for us."""
+        call = lane.route
+        if call is None:
+            try:
+                server, function = _calls.split_route(lane.function, 0)
+                if server != self.name:
+                    return False
+                call = lane.route = self._table(function)
+            except PylmError:
+                return False
+        stats = self.stats
+        stats.received += 1
+        stats.bytes_in += len(frame)
+        began = time.perf_counter()
+        try:
+            result = call(payload)
+            if type(result) is not bytes:
+                result = _calls.check_bytes(result, lane.function)
+        except Exception as error:
+            self._log_failure(error)
+            message = self._lanes.message(frame)
+            server, _, function = lane.function.partition(".")
+            self._mark_failed(message, error, server, function)
+            self._push_on(message, FAILED_PAYLOAD, ext)
+        else:
+            stats.answered += 1
+            done = ext
+            if self._next_call is not None:
+                head = lane.replaced(head, self._next_raw(lane))
+            elif ext:
+                done = _wire.add_complete(ext)
+            self._send_on(_wire.write(_wire.OldPalmMessage, head, result, done), ext)
+        stats.latency.record(time.perf_counter() - began)
+        return True
+
+    def _next_raw(self, lane: Lane) -> bytes:
+        """Return the encoded fields with the next server's function."""
+        found = self._next_raws.get(lane.raw)
+        if found is None:
+            assert self._next_call is not None
+            message = _wire.OldPalmMessage.FromString(lane.raw)
+            message.function = self._next_call
+            if len(self._next_raws) > 256:
+                self._next_raws.clear()
+            found = self._next_raws[lane.raw] = message.SerializePartialToString()
+        return found
 
     def _serve(self, message: _wire.Envelope, payload: bytes, debug: bool) -> None:
         server = function = ""
@@ -257,18 +342,13 @@ class _Chained(OldEngine):
                 serializer = extension.serializer
             if self._guards:
                 self._admit(payload)
-            server, function = _calls.split_route(message.function, 0)
-            if server != self.name:
-                self.logger.error("You called the wrong server")
-                raise WrongServer(f"You called {server}, instead of {self.name}")
+            server, function = self._split(message.function)
             if debug:
                 self.logger.debug("Looking for %s", function)
             call = self._table(function)
             result = _calls.call(call, payload, serializer, f"{server}.{function}")
             if result is None:
-                raise WrongType(
-                    f"{server}.{function} returned None; a server's function returns bytes"
-                )
+                result = _calls.check_bytes(result, f"{server}.{function}")
             self.stats.answered += 1
             if ext and self._next_call is None:
                 message.ext = _wire.add_complete(ext)
@@ -282,10 +362,13 @@ class _Chained(OldEngine):
     def _push_on(self, message: _wire.Envelope, payload: bytes, ext: bytes) -> None:
         if self._next_call is not None:
             message.function = self._next_call
-        frame = _wire.encode(message, payload)
+        self._send_on(_wire.encode(message, payload), ext)
+
+    def _send_on(self, frame: bytes, ext: bytes) -> None:
         self.stats.bytes_out += len(frame)
         assert self._outlet is not None
-        self._outlet.send(ext, frame, per_call=False)
+        if self._outlet.send(ext, frame, per_call=False) and self._outlet.is_full():
+            self._check_backlog()
 
 
 class ChainServer(_Chained):

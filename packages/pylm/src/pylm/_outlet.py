@@ -11,13 +11,13 @@ from typing import Final, Protocol
 
 import zmq
 
-from pylm._frames import DONTWAIT, SNDMORE
+from pylm._frames import DONTWAIT, LARGE, SNDMORE, sender_of
 from pylm._loop import Loop, Timer
 from pylm._publish import Publisher
 from pylm._stats import Stats
 from pylm.config import ServerOptions
 
-__all__ = ["Outlet", "PubOutlet", "PushOutlet"]
+__all__ = ["MORE_NOW", "Outlet", "PubOutlet", "PushOutlet"]
 
 RETRY_S: Final = 0.002
 MORE_NOW: Final = SNDMORE | DONTWAIT
@@ -26,8 +26,8 @@ MORE_NOW: Final = SNDMORE | DONTWAIT
 class Outlet(Protocol):
     """What an engine needs from the way out."""
 
-    def send(self, topic: bytes, frame: bytes, *, per_call: bool) -> None:
-        """Send or keep one answer."""
+    def send(self, topic: bytes, frame: bytes, *, per_call: bool) -> bool:
+        """Send or keep one answer; return whether something is kept now."""
 
     def attach(self, loop: Loop) -> None:
         """Join a running loop."""
@@ -62,6 +62,9 @@ class PubOutlet:
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         self.socket = socket
         self.publisher = Publisher(hold_s=options.hold_s)
+        self._send = sender_of(socket)
+        self._subscribed = self.publisher.subscribed
+        self._held = self.publisher.held
         self._stats = stats
         self._options = options
         self._backlog: dict[bytes, collections.deque[tuple[bytes, float]]] = {}
@@ -86,8 +89,16 @@ class PubOutlet:
         """See :class:`Outlet`."""
         return self._size + sum(len(held.queue) for held in self.publisher.held.values())
 
-    def send(self, topic: bytes, frame: bytes, *, per_call: bool) -> None:
+    def send(self, topic: bytes, frame: bytes, *, per_call: bool) -> bool:
         """See :class:`Outlet`; ``per_call`` as in :meth:`pylm._publish.Publisher.offer`."""
+        if topic in self._subscribed and not (per_call or self._held or self._backlog):
+            try:
+                self._send(topic, MORE_NOW)
+            except zmq.Again:
+                self._keep(topic, frame)
+                return True
+            self._send(frame, 0, len(frame) < LARGE)
+            return False
         assert self._loop is not None
         publisher = self.publisher
         # Subscriptions that have arrived count before the decision, else each first answer would wait for a turn.
@@ -97,17 +108,18 @@ class PubOutlet:
             self._transmit(topic, frame)
         else:
             self._schedule()
+        return True
 
     def _transmit(self, topic: bytes, frame: bytes) -> None:
         if self._backlog and topic in self._backlog:
             self._keep(topic, frame)
             return
         try:
-            self.socket.send(topic, MORE_NOW)
+            self._send(topic, MORE_NOW)
         except zmq.Again:
             self._keep(topic, frame)
             return
-        self.socket.send(frame, 0, len(frame) < 65536)
+        self._send(frame, 0, len(frame) < LARGE)
 
     def _keep(self, topic: bytes, frame: bytes) -> None:
         assert self._loop is not None
@@ -197,6 +209,7 @@ class PushOutlet:
         self._stats = stats
         self._options = options
         self._backlog: collections.deque[bytes] = collections.deque()
+        self._send = sender_of(socket)
         self._loop: Loop | None = None
 
     def attach(self, loop: Loop) -> None:
@@ -215,20 +228,21 @@ class PushOutlet:
         """See :class:`Outlet`."""
         return len(self._backlog)
 
-    def send(self, topic: bytes, frame: bytes, *, per_call: bool = False) -> None:
+    def send(self, topic: bytes, frame: bytes, *, per_call: bool = False) -> bool:
         """See :class:`Outlet`; topic and ``per_call`` mean nothing to a pushing socket."""
         if not self._backlog:
             try:
-                self.socket.send(frame, DONTWAIT, copy=len(frame) < 65536)
+                self._send(frame, DONTWAIT, len(frame) < LARGE)
             except zmq.Again:
                 assert self._loop is not None
                 self._loop.add_writer(self.socket, self.flush)
             else:
-                return
+                return False
         if self.is_full() and self._options.overflow == "drop-oldest":
             self._backlog.popleft()
             self._stats.dropped += 1
         self._backlog.append(frame)
+        return True
 
     def flush(self) -> None:
         """See :class:`Outlet`."""

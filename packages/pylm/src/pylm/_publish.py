@@ -51,13 +51,14 @@ class Publisher:
         self.resubscribe_s = resubscribe_s
         self.held: dict[bytes, Held] = {}
         self.dropped = 0
-        self._counts: dict[bytes, int] = {}
+        self.subscribed: dict[bytes, int] = {}
+        """Subscriptions by prefix, with the number of their peers; read-only outside."""
         self._lengths: collections.Counter[int] = collections.Counter()
         self._fresh: set[bytes] = set()
 
     def is_subscribed(self, topic: bytes) -> bool:
         """Return whether a subscription matches the topic; a subscription matches by prefix."""
-        counts = self._counts
+        counts = self.subscribed
         if topic in counts:
             return True
         size = len(topic)
@@ -66,7 +67,7 @@ class Publisher:
     @property
     def topics(self) -> list[bytes]:
         """The subscribed prefixes, sorted."""
-        return sorted(self._counts)
+        return sorted(self.subscribed)
 
     def offer(self, topic: bytes, frame: bytes, now: float, *, per_call: bool) -> bool:
         """Return whether ``frame`` may be sent now; otherwise it is kept and a later call returns it.
@@ -101,20 +102,20 @@ class Publisher:
         if not event or event[0] not in (0, 1):
             return []
         if event[0] == 0:
-            count = self._counts.get(prefix, 0)
+            count = self.subscribed.get(prefix, 0)
             if count > 1:
-                self._counts[prefix] = count - 1
+                self.subscribed[prefix] = count - 1
             elif count == 1:
-                del self._counts[prefix]
+                del self.subscribed[prefix]
                 self._fresh.discard(prefix)
                 self._lengths[len(prefix)] -= 1
                 if not self._lengths[len(prefix)]:
                     del self._lengths[len(prefix)]
             return []
-        if prefix not in self._counts:
-            self._counts[prefix] = 0
+        if prefix not in self.subscribed:
+            self.subscribed[prefix] = 0
             self._lengths[len(prefix)] += 1
-        self._counts[prefix] += 1
+        self.subscribed[prefix] += 1
         ready = [topic for topic in self.held if topic.startswith(prefix)]
         if prefix not in ready:
             self._fresh.add(prefix)

@@ -56,14 +56,13 @@ class ReplyOutlet:
         """See :class:`~pylm._outlet.Outlet`."""
         return self._shared.waiting() + sum(each.waiting() for each in self._direct.values())
 
-    def send(self, topic: bytes, frame: bytes, *, per_call: bool = False) -> None:
+    def send(self, topic: bytes, frame: bytes, *, per_call: bool = False) -> bool:
         """Send one answer; ``topic`` is the encoded extension of the message it answers."""
         if topic and _wire.has_more(topic):
             address = _wire.parse_extension(topic).reply_to
             if address:
-                self._outlet(address).send(b"", frame)
-                return
-        self._shared.send(b"", frame)
+                return self._outlet(address).send(b"", frame)
+        return self._shared.send(b"", frame)
 
     def _outlet(self, address: str) -> PushOutlet:
         outlet = self._direct.get(address)

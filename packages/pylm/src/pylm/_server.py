@@ -19,7 +19,9 @@ import zmq
 
 from pylm import _wire
 from pylm._cache import CacheVerbs
-from pylm._frames import DONTWAIT, recv_published, recv_routed
+from pylm._frames import DONTWAIT, LARGE, recv_body, recv_routed
+from pylm._intake import PublishedIntake
+from pylm._lanes import Lanes, Plain
 from pylm._loop import DRAIN, Loop
 from pylm._outlet import Outlet
 from pylm._stats import Stats
@@ -131,7 +133,7 @@ class Engine:
         self._outlet: Outlet | None = None
         self._inputs: list[tuple[zmq.Socket[bytes], Callable[[], object]]] = []
         self._sockets: list[zmq.Socket[bytes]] = []
-        self._alone: Callable[[], object] | None = None
+        self._alone: Callable[[Any], object] | None = None
         self._loop: Loop | None = None
         self._side: SideService | None = None
         self._cache_socket: zmq.Socket[bytes] | None = None
@@ -160,7 +162,11 @@ class Engine:
         return socket
 
     def _subscribe(
-        self, address: str, previous: str, handle: Callable[[bytes], None]
+        self,
+        address: str,
+        previous: str,
+        lanes: Lanes,
+        handle: Callable[[bytes | memoryview, Plain | None], None],
     ) -> zmq.Socket[bytes]:
         """Connect to a publishing server and let ``handle`` take what it sends under ``previous``."""
         socket = self._open(zmq.SUB)
@@ -169,40 +175,40 @@ class Engine:
         if self.options.curve is not None:
             self.options.curve.apply(socket, as_server=False)
         socket.connect(address)
-        self._inputs.append((socket, lambda: self._on_sub(socket, topic, handle)))
-        self._alone = lambda: self._take_published(socket, topic, handle)
+        intake = PublishedIntake(socket, topic, lanes)
+
+        def take(got: bytes) -> None:
+            found = intake.take(got)
+            # A subscription matches by prefix; a server "even" must not work for "even2".
+            if found is None:
+                return
+            frame, plain = found
+            if frame is None:
+                self.stats.received += 1
+                self.stats.malformed += 1
+                self.logger.error("Message could not be decoded")
+                return
+            handle(frame, plain)
+
+        self._inputs.append((socket, lambda: self._drain_input(socket, take)))
+        self._alone = take
         return socket
 
-    def _on_sub(
-        self, socket: zmq.Socket[bytes], topic: bytes, handle: Callable[[bytes], None]
-    ) -> None:
+    def _drain_input(self, socket: zmq.Socket[bytes], take: Callable[[Any], object]) -> None:
+        """Let ``take`` have the first part of every message that has arrived, up to the limit of a turn."""
         loop = self._loop
         assert loop is not None
+        receive = socket.recv
+        large = False
         for _ in range(DRAIN):
             try:
-                self._take_published(socket, topic, handle, DONTWAIT)
+                frame = recv_body(receive, DONTWAIT, large)
             except zmq.Again:
                 return
+            large = len(frame) >= LARGE
+            take(frame)
             if self._paused or not loop.running:
                 return
-
-    def _take_published(
-        self,
-        socket: zmq.Socket[bytes],
-        topic: bytes,
-        handle: Callable[[bytes], None],
-        flags: int = 0,
-    ) -> None:
-        got, frame = recv_published(socket, flags)
-        # A subscription matches by prefix; a server "even" must not work for "even2".
-        if topic and got != topic:
-            return
-        if frame is None:
-            self.stats.received += 1
-            self.stats.malformed += 1
-            self.logger.error("Message could not be decoded")
-            return
-        handle(frame)
 
     def _open_cache(self, db_address: str) -> None:
         self._cache_socket = self._open(zmq.ROUTER, bind=db_address)
@@ -373,13 +379,15 @@ class Engine:
 
     # Work
 
-    def _counted(self) -> bool:
-        """Count one message; return whether it was the last allowed one."""
+    def _counted(self) -> None:
+        """Count one message; stop after the last allowed one."""
         self._count += 1
-        if self._count >= self.messages and self._loop is not None:
+        if self._count >= self.messages:
+            self._last_came()
+
+    def _last_came(self) -> None:
+        if self._loop is not None:
             self._loop.stop()
-            return True
-        return False
 
     def _check_backlog(self) -> None:
         """Stop or resume reading, by how full the way out is."""
@@ -423,7 +431,9 @@ class Engine:
         for line in text.rstrip().splitlines():
             self.logger.error("%s", line)
 
-    def _decode(self, frame: bytes, old: bool = False) -> tuple[_wire.Envelope, bytes] | None:
+    def _decode(
+        self, frame: bytes | memoryview, old: bool = False
+    ) -> tuple[_wire.Envelope, bytes] | None:
         """Return message and payload, or count, log and swallow what is not an envelope."""
         self.stats.received += 1
         self.stats.bytes_in += len(frame)

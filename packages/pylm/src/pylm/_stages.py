@@ -13,13 +13,12 @@ from typing import Any
 import zmq
 
 from pylm import _calls, _tracing, _wire
-from pylm._frames import DONTWAIT
+from pylm._lanes import Lane, Lanes, Plain, is_bare
 from pylm._logs import server_logger
-from pylm._loop import DRAIN
 from pylm._outlet import PubOutlet
 from pylm._server import FAILED_PAYLOAD, Engine
 from pylm.config import ConfigurationError, ServerOptions
-from pylm.errors import WrongServer, WrongType
+from pylm.errors import PylmError, WrongServer, WrongType
 
 __all__ = ["Pipeline", "Server", "Sink"]
 
@@ -50,16 +49,22 @@ class _Stage(Engine):
         self._outlet: PubOutlet = PubOutlet(self.pub_socket, self.stats, self.options)
         self._table = _calls.FunctionTable(self, name, ("echo",))
         self._routes: dict[tuple[str, int], tuple[Any, str, str]] = {}
-        self._message: _wire.Envelope = _wire.PalmMessage()
+        self._message: Any = _wire.PalmMessage()
         self._payload = b""
+        self._frame = b""
         self._steers = _overrides(type(self), "handle_stream", _Stage)
+        self._lanes = Lanes(_wire.PalmMessage)
+        self._own_topic = name.encode()
 
     @property
     def message(self) -> _wire.Envelope:
         """The message in work; a function may read it and change all of it but the payload."""
-        if self._payload and not self._message.payload:
-            self._message.payload = self._payload
-        return self._message
+        message: _wire.Envelope | None = self._message
+        if message is None:
+            message = self._message = self._lanes.message(self._frame)
+        if self._payload and not message.payload:
+            message.payload = self._payload
+        return message
 
     def handle_stream(self, message: Any) -> tuple[str, Any]:
         """Return topic and message of an answer; override to steer a stream.
@@ -76,12 +81,19 @@ class _Stage(Engine):
         """Return the payload; callable remotely, for stages that only steer."""
         return payload
 
-    def _handle(self, frame: bytes) -> None:
-        self._counted()
-        logger = self.logger
-        debug = logger.isEnabledFor(logging.DEBUG)
+    def _handle(self, frame: bytes | memoryview, plain: Plain | None = None) -> None:
+        """Work for one message; ``plain`` are its parts when the caller has cut it already."""
+        self._count += 1
+        if self._count >= self.messages:
+            self._last_came()
+        debug = self.logger.isEnabledFor(logging.DEBUG)
+        if not (debug or self._steers or self._guards or _tracing.server_span):
+            if plain is None and type(frame) is bytes:
+                plain = self._lanes.read(frame)
+            if plain is not None and is_bare(plain[3]) and self._serve_plain(frame, *plain):  # type: ignore[arg-type]
+                return
         if debug:
-            logger.debug("Got message %d", self._count)
+            self.logger.debug("Got message %d", self._count)
         decoded = self._decode(frame)
         if decoded is not None:
             began = time.perf_counter()
@@ -90,7 +102,72 @@ class _Stage(Engine):
             if self._outlet.is_full():
                 self._check_backlog()
         if debug:
-            logger.debug("Server waiting for messages")
+            self.logger.debug("Server waiting for messages")
+
+    def _serve_plain(
+        self, frame: bytes, lane: Lane, head: bytes, payload: bytes, ext: bytes
+    ) -> bool:
+        """Do for a plain message what :meth:`_serve` does for any; return whether it was one for us."""
+        call = lane.route
+        if call is None:
+            try:
+                call = self._find(lane.function, lane.stage)[0]
+            except PylmError:
+                return False
+            lane.route = call
+        stats = self.stats
+        stats.received += 1
+        stats.bytes_in += len(frame)
+        began = time.perf_counter()
+        self._message = None
+        self._frame = frame
+        self._payload = payload
+        try:
+            result = call(payload)
+            if type(result) is not bytes:
+                result = self._checked(result, _calls.entry(lane.function, lane.stage))
+        except Exception as error:
+            message = self.message
+            server, _, function = _calls.entry(lane.function, lane.stage).partition(".")
+            self._log_failure(error)
+            self._mark_failed(message, error, server, function)
+            self._publish(message, FAILED_PAYLOAD, failed=True)
+            result = None
+        else:
+            if result is None:
+                stats.ended += 1
+            elif self._message is not None:  # the function asked for it and may have changed it
+                self._publish(self._message, result)
+            else:
+                stats.answered += 1
+                if self.pipelined:
+                    topic = self._own_topic
+                    head = lane.next_head(head)
+                else:
+                    topic = lane.topic
+                    if ext:
+                        ext = _wire.add_complete(ext)
+                answer = _wire.write(_wire.PalmMessage, head, result, ext)
+                stats.bytes_out += len(answer)
+                kept = self._outlet.send(topic, answer, per_call=not ext and topic == lane.topic)
+                stats.latency.record(time.perf_counter() - began)
+                if kept and self._outlet.is_full():
+                    self._check_backlog()
+                return True
+        stats.latency.record(time.perf_counter() - began)
+        if self._outlet.is_full():
+            self._check_backlog()
+        return True
+
+    def _checked(self, result: Any, where: str) -> bytes | None:
+        """Return a result that is not ``bytes`` as such, or ``None`` when the message ends here."""
+        if result is not None:
+            return _calls.check_bytes(result, where)
+        if not self._ends_on_none:
+            raise WrongType(
+                f"{where} returned None; only functions of a Pipeline or Sink may end a message"
+            )
+        return None
 
     def _serve(self, message: _wire.Envelope, payload: bytes, debug: bool) -> None:
         self._message = message
@@ -118,16 +195,10 @@ class _Stage(Engine):
                 self.logger.debug("Looking for %s", function)
             if trace is not None and _tracing.server_span is not None:
                 call = _calls.traced(call, f"{server}.{function}", trace)
-            if serializer:
-                result = _calls.call(call, payload, serializer, f"{server}.{function}")
-            else:
-                result = call(payload)
-                if type(result) is not bytes and result is not None:
-                    result = _calls.check_bytes(result, f"{server}.{function}")
-            if result is None and not self._ends_on_none:
-                raise WrongType(
-                    f"{server}.{function} returned None; only functions of a Pipeline or Sink may end a message"
-                )
+            where = f"{server}.{function}"
+            result = _calls.call(call, payload, serializer, where) if serializer else call(payload)
+            if type(result) is not bytes:
+                result = self._checked(result, where)
         except Exception as error:
             self._log_failure(error)
             self._mark_failed(message, error, server or self.name, function)
@@ -212,22 +283,11 @@ class Server(_Stage):
         super().__init__(name, db_address, pub_address, pipelined, log_level, messages, options)
         self.pull_address = pull_address
         self.pull_socket = self._open(zmq.PULL, bind=pull_address)
-        self._inputs.append((self.pull_socket, self._on_pull))
-        self._alone = lambda: self._handle(self.pull_socket.recv())
+        self._inputs.append(
+            (self.pull_socket, lambda: self._drain_input(self.pull_socket, self._handle))
+        )
+        self._alone = self._handle
         self._publish_keys(name=name, pull_address=pull_address, pub_address=pub_address)
-
-    def _on_pull(self) -> None:
-        receive, handle = self.pull_socket.recv, self._handle
-        loop = self._loop
-        assert loop is not None
-        for _ in range(DRAIN):
-            try:
-                frame = receive(DONTWAIT)
-            except zmq.Again:
-                return
-            handle(frame)
-            if self._paused or not loop.running:
-                return
 
 
 class _Subscriber(_Stage):
@@ -272,7 +332,7 @@ class Pipeline(_Subscriber):
         super().__init__(name, db_address, pub_address, not to_client, log_level, messages, options)
         self.sub_address = sub_address
         self.previous = previous
-        self.sub_socket = self._subscribe(sub_address, previous, self._handle)
+        self.sub_socket = self._subscribe(sub_address, previous, self._lanes, self._handle)
         self._publish_keys(name=name, sub_address=sub_address, pub_address=pub_address)
 
 
@@ -321,7 +381,7 @@ class Sink(_Subscriber):
         self.sub_addresses = sub_addresses
         self.previous = previous
         self.sub_sockets = [
-            self._subscribe(address, source, self._handle)
+            self._subscribe(address, source, self._lanes, self._handle)
             for address, source in zip(sub_addresses, previous, strict=True)
         ]
         keys = {f"sub_address_{index}": address for index, address in enumerate(sub_addresses)}

@@ -26,7 +26,8 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Count one latency."""
-        self.counts[min(39, int(seconds * 1e6).bit_length())] += 1
+        index = int(seconds * 1e6).bit_length()
+        self.counts[index if index < 40 else 39] += 1
         self.total_s += seconds
 
     def quantile(self, share: float) -> float:

@@ -13,14 +13,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import zmq
 
 from pylm import _calls, _tracing, _wire
 from pylm._cacheclient import CacheClient
-from pylm._frames import SNDMORE, recv_published
+from pylm._frames import DONTWAIT, LARGE, SNDMORE, drop_rest, recv_body, recv_published, sender_of
+from pylm._lanes import Lane, Lanes, is_bare
 from pylm._logs import server_logger
 from pylm._proto.palm_new_pb2 import WorkerReady
 from pylm._server import DEFAULT_OPTIONS, FAILED_PAYLOAD
@@ -174,7 +175,7 @@ class WorkerEngine:
 
     # Translation, overridden
 
-    def _unpack(self, frame: bytes) -> tuple[Any, bytes, str, bytes]:
+    def _unpack(self, frame: bytes | memoryview) -> tuple[Any, bytes, str, bytes]:
         """Return context, payload, function and encoded extension of a job."""
         raise NotImplementedError
 
@@ -197,7 +198,7 @@ class WorkerEngine:
 
     # Work
 
-    def _work(self, frame: bytes) -> Iterator[bytes]:
+    def _work(self, frame: bytes | memoryview) -> Iterator[bytes]:
         """Yield the frames that answer one job: results, or one failure."""
         self.stats.received += 1
         debug = self.logger.isEnabledFor(logging.DEBUG)
@@ -244,6 +245,10 @@ class WorkerEngine:
             yield self._pack(context, FAILED_PAYLOAD, ext)
         self.stats.latency.record(time.perf_counter() - began)
 
+    def _work_plain(self, frame: bytes | memoryview) -> bytes | None:
+        """Return the answer to a job that is a plain envelope with one answer; ``None`` when it is another job."""
+        return None
+
     def _log_failure(self, name: str, error: Exception) -> None:
         if isinstance(error, PylmError):
             self.logger.error("%s", error.message)
@@ -271,27 +276,35 @@ class WorkerEngine:
         quiet = 0
         give_up_at = float("inf")
         self._pull.rcvtimeo = _TICK_MS
+        self._push.sndtimeo = _TICK_MS
+        receive = self._pull.recv
+        send = sender_of(self._push)
+        large = False
         while count < self.messages:
             if self._stop:
                 if not self._draining or quiet or time.monotonic() > give_up_at:
                     return
                 give_up_at = min(give_up_at, time.monotonic() + self.options.drain_s)
             try:
-                frame = self._pull.recv()
+                frame = recv_body(receive, 0, True) if large else receive()
             except zmq.Again:
                 quiet = int(self._stop)
                 continue
+            large = len(frame) >= LARGE
             count += 1
+            plain = self._work_plain(frame)
+            if plain is not None:
+                self._send_pair(send, plain)
+                continue
             for answer in self._work(frame):
-                self._send_pair(self._push, answer)
+                self._send_pair(send, answer)
 
-    def _send_pair(self, push: zmq.Socket[bytes], answer: bytes) -> None:
+    def _send_pair(self, send: Callable[..., Any], answer: bytes) -> None:
         """Send one result; give up when the worker is to stop and the master has been away for the drain time."""
-        push.sndtimeo = _TICK_MS
         give_up_at = float("inf")
         while True:
             try:
-                push.send(answer, 0, len(answer) < 65536)
+                send(answer, 0, len(answer) < LARGE)
             except zmq.Again:
                 if self._stop:
                     give_up_at = min(give_up_at, time.monotonic() + self.options.drain_s)
@@ -312,15 +325,19 @@ class WorkerEngine:
         ).SerializeToString()
         self._join(dealer, ready)
         count = 0
+        large = False
         while count < self.messages and not self._stop:
             try:
-                head, frame = recv_published(dealer)
+                head = dealer.recv()
+                if head[:1] != b"J":
+                    drop_rest(dealer)
+                    continue
+                frame = recv_body(dealer.recv, DONTWAIT, large)
             except zmq.Again:
                 if self._heart is not None and self._heart.is_silent():
                     dealer = self._rejoin(dealer, ready)
                 continue
-            if frame is None or head[:1] != b"J":
-                continue
+            large = len(frame) >= LARGE
             count += 1
             self._run_job(dealer, head[1:], frame)
         self._leave(dealer)
@@ -348,8 +365,11 @@ class WorkerEngine:
         self._join(self._dealer, ready)
         return self._dealer
 
-    def _run_job(self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes) -> None:
-        last: bytes | None = None
+    def _run_job(self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes | memoryview) -> None:
+        last = self._work_plain(frame)
+        if last is not None:
+            self._send_result(dealer, b"R" + job_id, last)
+            return
         for answer in self._work(frame):
             if last is not None:
                 self._send_result(dealer, b"P" + job_id, last)
@@ -361,8 +381,9 @@ class WorkerEngine:
 
     @staticmethod
     def _send_result(dealer: zmq.Socket[bytes], head: bytes, frame: bytes) -> None:
-        dealer.send(head, SNDMORE)
-        dealer.send(frame, 0, len(frame) < 65536)
+        send = sender_of(dealer)
+        send(head, SNDMORE)
+        send(frame, 0, len(frame) < LARGE)
 
     def _leave(self, dealer: zmq.Socket[bytes]) -> None:
         """Say goodbye and give back what was not begun."""
@@ -478,7 +499,9 @@ class Worker(WorkerEngine):
         options: ServerOptions | None = None,
     ) -> None:
         super().__init__(name, db_address, log_level, messages, options, _wire.PalmMessage)
-        self.message: _wire.Envelope = _wire.PalmMessage()
+        self._message: Any = _wire.PalmMessage()
+        self._frame = b""
+        self._lanes = Lanes(_wire.PalmMessage)
         try:
             self._connect(push_address, pull_address)
         except BaseException:
@@ -510,14 +533,10 @@ class Worker(WorkerEngine):
             self.logger.info("Got worker pull address: %s", pull_address)
         self._connect_pair(push_address, pull_address)
 
-    def _unpack(self, frame: bytes) -> tuple[Any, bytes, str, bytes]:
+    def _unpack(self, frame: bytes | memoryview) -> tuple[Any, bytes, str, bytes]:
         message, payload = _wire.decode_new(frame)
-        self.message = message
-        try:
-            _, name = _calls.split_route(message.function, message.stage)
-        except PylmError:
-            name = message.function
-        return message, payload, name, message.ext
+        self._message = message
+        return message, payload, self._function(message.function, message.stage), message.ext
 
     def _pack(self, context: Any, payload: bytes, ext: bytes) -> bytes:
         if ext:
@@ -525,6 +544,67 @@ class Worker(WorkerEngine):
         return _wire.encode(context, payload)
 
     _marks_complete = True
+
+    @property
+    def message(self) -> _wire.Envelope:
+        """The message in work; a function may read it and change all of it but the payload."""
+        if self._message is None:
+            self._message = self._lanes.message(self._frame)
+        message: _wire.Envelope = self._message
+        return message
+
+    def _work_plain(self, frame: bytes | memoryview) -> bytes | None:
+        """See :meth:`WorkerEngine._work_plain`."""
+        if type(frame) is not bytes or not self._marks_complete or _tracing.server_span:
+            return None
+        plain = self._lanes.read(frame)
+        if plain is None or not is_bare(plain[3]) or self.logger.isEnabledFor(logging.DEBUG):
+            return None
+        lane, head, payload, ext = plain
+        call = lane.route
+        if call is None:
+            call = self._plain_route(lane)
+            if call is None:
+                return None
+        stats = self.stats
+        stats.received += 1
+        began = time.perf_counter()
+        self._message = None
+        self._frame = frame
+        try:
+            result = call(payload)
+            if type(result) is not bytes:
+                result = _calls.check_bytes(result, f"{self.name}.{lane.function}")
+            stats.answered += 1
+            done = _wire.add_complete(ext) if ext else ext
+        except Exception as error:
+            name = self._function(lane.function, lane.stage)
+            stats.failed += 1
+            self._log_failure(name, error)
+            result, done = FAILED_PAYLOAD, ext
+            if ext:
+                done = _wire.add_failure(ext, to_failure(error, server=self.name, function=name))
+        if self._message is None:
+            answer = _wire.write(_wire.PalmMessage, head, result, done)
+        else:  # the function asked for it and may have changed it
+            self._message.ext = done
+            answer = _wire.encode(self._message, result)
+        stats.latency.record(time.perf_counter() - began)
+        return answer
+
+    def _plain_route(self, lane: Lane) -> Any:
+        try:
+            call = lane.route = self._table(self._function(lane.function, lane.stage))
+        except PylmError:
+            return None
+        return call
+
+    @staticmethod
+    def _function(route: str, stage: int) -> str:
+        try:
+            return _calls.split_route(route, stage)[1]
+        except PylmError:
+            return route
 
     def set(self, value: bytes, key: str | None = None) -> str:
         """Store a value in the master's cache; return its key.

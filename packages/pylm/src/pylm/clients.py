@@ -23,12 +23,13 @@ from pylm._jobs import (
     JobRunner,
     Timeout,
     Unset,
+    as_payload,
     with_progress,
 )
 from pylm._link import Answer, Call, Link, wait_handshake
 from pylm._logs import server_logger
 from pylm.config import Overflow, ServerOptions
-from pylm.errors import Overloaded, TimedOut, WrongServer, WrongType
+from pylm.errors import Overloaded, TimedOut, WrongServer
 from pylm.security import Curve
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Client"]
@@ -282,10 +283,8 @@ class Client(JobRunner):
         """Do what ``job`` does for one message and one answer, without its machinery."""
         link = self._link if self._link is not None else self._connected()
         template, route = self._template(function, cache)
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            raise WrongType(
-                f"job {route!r}: the payload is {type(payload).__name__}; without a serializer it must be bytes"
-            )
+        if type(payload) is not bytes:
+            payload = as_payload(payload, f"job {route!r}")
         limit = self.timeout
         deadline = INFINITE if limit is None else time.monotonic() + limit
         call = Call(uses_ids=bool(self._peer_is_new), keep=False)
@@ -294,8 +293,8 @@ class Client(JobRunner):
             ext = b""
             if call.uses_ids:
                 identity, ext = self.ids.next()
-                link.expect(call, identity, 0)
-            frame = template.frame(payload, ext)  # type: ignore[arg-type]
+                link.expect(call, identity)
+            frame = template.frame(payload, ext)
             if not link.try_send(frame) and not link.send(
                 frame, deadline, self.overflow, feeding=False
             ):
