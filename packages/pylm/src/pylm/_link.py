@@ -109,14 +109,16 @@ class Link:
         """Let answers reach the call."""
         if self._closed:
             raise Closed(f"the client of {self._describe()} is closed")
-        self._calls.append(call)
+        if not call.uses_ids:
+            self._calls.append(call)
 
     def finish(self, call: Call) -> None:
         """Forget the call; answers that still come are counted as strays."""
         call.stopped = True
-        with contextlib.suppress(ValueError):
-            self._calls.remove(call)
-        if call.uses_ids and call.complete < call.sent:
+        if not call.uses_ids:
+            with contextlib.suppress(ValueError):
+                self._calls.remove(call)
+        elif call.complete < call.sent:
             for identity, (owner, _) in list(self._routes.items()):
                 if owner is call:
                     self._routes.pop(identity, None)
