@@ -26,12 +26,14 @@ from collections.abc import Callable, Iterator, Sequence
 __all__ = [
     "BODY",
     "Bar",
+    "Figure",
     "Row",
     "check",
     "compare",
     "import_ms",
     "print_table",
     "raw_exchange",
+    "record",
     "serve_floor",
 ]
 
@@ -103,14 +105,14 @@ class Row:
     Args:
         name: As given.
         wall: Median over rounds of its wall time per operation over the floor's.
-        cpu: The same for user and system time of this process.
+        cpu: The same for user and system time of this process; ``None`` when it was not measured.
         wall_us: Median wall time of one operation in microseconds.
         spread: Lowest and highest ratio of a round.
     """
 
     name: str
     wall: float
-    cpu: float
+    cpu: float | None
     wall_us: float
     spread: tuple[float, float]
 
@@ -128,6 +130,25 @@ class Bar:
     subject: str
     figure: str
     limit: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure that is no ratio to a floor.
+
+    Args:
+        what: What was measured.
+        value: Ours, with its unit.
+        bar: The promise, such as ``<= 16 MiB``.
+        holds: Whether ours is within it.
+        others: The same of others, by name.
+    """
+
+    what: str
+    value: str
+    bar: str
+    holds: bool
+    others: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def compare(
@@ -199,13 +220,20 @@ RESULTS_VARIABLE = "BENCHMARK_RESULTS"
 """Environment variable with a file to which every table is also appended as a line of JSON, for ``tools/bench.py``."""
 
 
-def _record(title: str, rows: Sequence[Row], bars: Sequence[Bar]) -> None:
+def record(
+    title: str,
+    rows: Sequence[Row] = (),
+    bars: Sequence[Bar] = (),
+    figures: Sequence[Figure] = (),
+) -> None:
+    """Write a table down for ``tools/bench.py``; nothing happens when it did not start this script."""
     path = os.environ.get(RESULTS_VARIABLE)
     if path:
         table = {
             "title": title,
             "rows": [dataclasses.asdict(row) for row in rows],
             "bars": [dataclasses.asdict(bar) for bar in bars],
+            "figures": [dataclasses.asdict(figure) for figure in figures],
         }
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(table) + "\n")
@@ -213,7 +241,7 @@ def _record(title: str, rows: Sequence[Row], bars: Sequence[Bar]) -> None:
 
 def print_table(title: str, rows: Sequence[Row], bars: Sequence[Bar] = ()) -> None:
     """Print the rows for a person, with the bars beside them."""
-    _record(title, rows, bars)
+    record(title, rows, bars)
     width = max(len(row.name) for row in rows)
     print(f"\n{title}")
     print(f"  {'':{width}}  {'wall':>7} {'spread':>13} {'cpu':>7} {'us':>9}  bars")
