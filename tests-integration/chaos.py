@@ -298,6 +298,8 @@ class Workloads:
             self.v3io.kv.put("bigdata", "t", counter, {"count": 0})
         self.v3io.object.put("bigdata", "log", body=b"")
         self.v3io.stream.create("bigdata", "s", 2)
+        # What a first push imports: Python cannot fork in the middle of another thread's import.
+        self.ledgers["push"].attempt(0, lambda: self.writer.push("m", "t", "v1", {"n": 0}))
 
     def start(self) -> None:
         """Run all workloads."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -27,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from floor import Figure, record
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.diskqueue import DiskQueue, Outcome, QueueFiles, Sleeper
 from infi.ramen_client.queue_reader import QueueReader
@@ -79,25 +79,6 @@ class Worker:
         """End the process."""
         self._process.kill()
         self._process.communicate()
-
-
-@dataclasses.dataclass
-class Figure:
-    """One line of the table.
-
-    Args:
-        what: What was measured.
-        value: Ours.
-        bar: Limit as text.
-        holds: Whether ours is within it.
-        others: The same of the others, where they can do it.
-    """
-
-    what: str
-    value: str
-    bar: str
-    holds: bool
-    others: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -462,6 +443,7 @@ def print_figures(figures: list[Figure]) -> None:
         others = [figure.others.get(name, "") for name in OTHERS]
         table.add_row(figure.what, f"[{style}]{figure.value}[/]", figure.bar, *others)
     Console(width=130).print(table)
+    record(table.title, figures=figures)
 
 
 def main() -> int:

@@ -255,9 +255,7 @@ class GroupCommit:
                 self._led = chosen is not None
         if chosen is not None:
             chosen.gate.release()
-        self._tell(
-            refused, QueueError(11, "no thread can be started any more: nothing was stored")
-        )
+        self._tell(refused, QueueError(11, "no thread can be started any more: nothing was stored"))
         return None
 
     def close(self, timeout_s: float = 5.0) -> None:
