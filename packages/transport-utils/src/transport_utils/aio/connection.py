@@ -15,12 +15,14 @@ from collections.abc import Callable, Generator
 from typing import cast
 
 from transport_utils import errors
+from transport_utils.deadline import Timeout
 from transport_utils.h1 import LIMITS, Head, ResponseParser, parse_head
 
 __all__ = ["Answer", "AsyncConnection"]
 
 _HIGH_BYTES = 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
+_HEAD_BYTES = LIMITS.head_bytes
 _INF = math.inf
 
 
@@ -28,7 +30,7 @@ class Answer:
     """What an exchange awaits: a future for one task, which a result continues at once instead of in the next turn.
 
     A turn of the loop costs a call of the selector, a tenth of a small request. Errors and cancellation take the
-    usual way through the loop.
+    usual way through the loop. Each connection has one, for one exchange after the other.
 
     Args:
         loop: The running loop.
@@ -60,7 +62,10 @@ class Answer:
             self._asyncio_future_blocking = True
             yield self
         value = self._value
-        return self.result() if value is None else value
+        if value is None:
+            return self.result()
+        self._value = self._callback = self._context = None  # for the next exchange
+        return value
 
     def done(self) -> bool:
         """Return whether there is a result or an error."""
@@ -98,11 +103,13 @@ class AsyncConnection(asyncio.Protocol):
 
     Attributes:
         lost: Whether it can no longer be used.
+        method: Method of the exchange in progress; ``None`` between two.
         served: Requests it has served.
         opened_at: Monotonic seconds.
         idle_since: Monotonic seconds of the last return to the pool.
         started: Whether any byte of the current response has arrived.
         reusable: Whether the exchange that just ended left it fit for another.
+        answer: What an exchange awaits.
         write: Sends bytes, never blocking; there once the connection is made.
     """
 
@@ -110,7 +117,8 @@ class AsyncConnection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self.write: Callable[[bytes], object]
-        self._method: str | None = None
+        self.answer = Answer(loop)
+        self.method: str | None = None
         self._parser: ResponseParser | None = None
         self._stream = False
         self._done: Answer | None = None
@@ -123,6 +131,7 @@ class AsyncConnection(asyncio.Protocol):
         self._paused_writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _INF
+        self._timeout: Timeout | None = None
         self._read_s = _INF
         self._write_s = _INF
         self._deadline_at = _INF
@@ -139,8 +148,7 @@ class AsyncConnection(asyncio.Protocol):
         self,
         method: str,
         now: float,
-        read_s: float | None,
-        write_s: float | None,
+        timeout: Timeout,
         deadline_at: float,
         stream: bool,
     ) -> Answer:
@@ -149,24 +157,25 @@ class AsyncConnection(asyncio.Protocol):
         Args:
             method: Method of the request.
             now: Monotonic seconds.
-            read_s: Longest silence, seconds.
-            write_s: Longest time the peer may take nothing, seconds.
+            timeout: Its ``read`` and ``write`` limits apply.
             deadline_at: Monotonic end of the exchange.
             stream: Whether to complete as soon as the head is there.
         """
-        self._method = method
+        self.method = method
         self._stream = stream
         self.started = self.reusable = False
         self._moved_at = now
-        self._read_s = _INF if read_s is None else read_s
-        self._write_s = _INF if write_s is None else write_s
+        if timeout is not self._timeout:
+            self._timeout = timeout
+            self._read_s = _INF if timeout.read is None else timeout.read
+            self._write_s = _INF if timeout.write is None else timeout.write
         self._deadline_at = deadline_at
         due = now + self._read_s
         if deadline_at < due:
             due = deadline_at
         if due < self._timer_at:
             self._set_timer(due, now)
-        self._done = done = Answer(self._loop)
+        self._done = done = self.answer
         return done
 
     async def drain(self) -> None:
@@ -232,7 +241,7 @@ class AsyncConnection(asyncio.Protocol):
 
     def end(self) -> None:
         """Note that the exchange is over."""
-        self._method = None
+        self.method = None
         self._done = None
         if self._parser is not None:
             self.reusable = self._parser.reusable and not self._unfit
@@ -281,42 +290,38 @@ class AsyncConnection(asyncio.Protocol):
         """Take bytes of the response; called by the loop."""
         done = self._done
         parser = self._parser
-        if self._method is None or (done is None and parser is None):
+        method = self.method
+        if method is None or (done is None and parser is None):
             # Nobody asked: the connection is poisoned.
             self.abort()
             return
         self.started = True
-        head = None
         try:
             if parser is None:
-                if not self._stream:
+                if not self._stream and done is not None and self._drain is None:
                     end = data.find(b"\r\n\r\n") + 4
-                    if 4 < end <= LIMITS.head_bytes:
-                        head = parse_head(data[:end], self._method)
-                        if head.length != len(data) - end or head.status < 200:
-                            head = None
-                if head is None:
-                    self._parser = parser = ResponseParser(self._method)
-            if parser is not None:
-                self._moved_at = time.monotonic()
-                parser.feed(data)
+                    if 4 < end <= _HEAD_BYTES:
+                        head = parse_head(data[:end], method)
+                        if head.length == len(data) - end and head.status >= 200:
+                            self.reusable = head.keep_alive
+                            self.method = self._done = None
+                            # Whoever waits may go on, even to the next exchange here, before this returns.
+                            if done._error is None:
+                                done.set_result((head, data[end:]))
+                            return
+                self._parser = parser = ResponseParser(method)
+            self._moved_at = time.monotonic()
+            parser.feed(data)
         except errors.TransportError as error:
             self._give_up(error)
             return
-        # Whoever waits may go on, even to the next exchange here, before these calls return: they come last.
-        if head is not None:
-            self.reusable = head.keep_alive
-            self._done = None
-            if done is not None and not done.done():
-                done.set_result((head, data[end:]))
-        elif parser is not None:
-            if self._stream:
-                self._held += len(data)
-                if self._held > _HIGH_BYTES and not self._paused_reading and not self.lost:
-                    assert self._transport is not None
-                    self._transport.pause_reading()
-                    self._paused_reading = True
-            self._report(parser)
+        if self._stream:
+            self._held += len(data)
+            if self._held > _HIGH_BYTES and not self._paused_reading and not self.lost:
+                assert self._transport is not None
+                self._transport.pause_reading()
+                self._paused_reading = True
+        self._report(parser)
 
     def _report(self, parser: ResponseParser) -> None:
         if self._more is not None and not self._more.done():
@@ -346,7 +351,7 @@ class AsyncConnection(asyncio.Protocol):
     def _ended(self, error: Exception | None) -> None:
         self.lost = True
         parser = self._parser
-        if self._method is None or self._error is not None:
+        if self.method is None or self._error is not None:
             return
         if parser is not None and parser.complete:
             return
@@ -382,7 +387,7 @@ class AsyncConnection(asyncio.Protocol):
         """Compare the clock with the limits of the exchange in progress, and come back when the next may be reached."""
         self._timer = None
         self._timer_at = _INF
-        if self._method is None:
+        if self.method is None:
             return
         now = time.monotonic()
         writing = self._drain is not None

@@ -295,13 +295,11 @@ def encode_update_item(
     return "POST", object_path(container, path), None, "UpdateItem", None, body
 
 
-def _attributes_to_get(attribute_names: str | Iterable[str]) -> str:
-    return attribute_names if isinstance(attribute_names, str) else ",".join(attribute_names)
-
-
 def encode_get_item(container: str, path: str, attribute_names: str | Iterable[str]) -> Encoded:
     """Read an item: GetItem."""
-    body = {"AttributesToGet": _attributes_to_get(attribute_names)}
+    if not isinstance(attribute_names, str):
+        attribute_names = ",".join(attribute_names)
+    body = {"AttributesToGet": attribute_names}
     return "PUT", object_path(container, path), None, "GetItem", None, body
 
 
@@ -320,7 +318,9 @@ def encode_get_items(
     sort_key_range_end: str | None,
 ) -> Encoded:
     """Read one page of a table: GetItems."""
-    body: dict[str, Any] = {"AttributesToGet": _attributes_to_get(attribute_names)}
+    if not isinstance(attribute_names, str):
+        attribute_names = ",".join(attribute_names)
+    body: dict[str, Any] = {"AttributesToGet": attribute_names}
     if table_name:
         body["TableName"] = table_name
     if filter_expression is not None and (text := str(filter_expression)):

@@ -155,28 +155,65 @@ class AsyncChannel:
 
         See :meth:`transport_utils.backends.native.Channel.exchange`.
         """
-        pool = self.pool
         now = time.monotonic()
-        if deadline.at <= now:
-            raise self._late(payload)
-        connection = pool.take_idle(now) or await pool.lease(timeout, deadline, now)
+        connection = self.begin(payload, method, timeout, deadline, now)
+        if connection is None:
+            if deadline.at <= now:
+                raise self._late(payload)
+            connection = self.pool.take_idle(now) or await self.pool.lease(timeout, deadline, now)
+            try:
+                connection.begin(method, now, timeout, deadline.at, False)
+                connection.write(payload)
+                if len(payload) > _DRAIN_BYTES:
+                    await connection.drain()
+            except BaseException as error:
+                self.fail(error, connection, payload, sent=True)
         try:
-            done = connection.begin(method, now, timeout.read, timeout.write, deadline.at, False)
-            connection.write(payload)
-            if len(payload) > _DRAIN_BYTES:
-                await connection.drain()
-            head, content = await done
+            head, content = await connection.answer
         except BaseException as error:
             self.fail(error, connection, payload, sent=True)
-        reused = connection.served > 0
-        connection.end()
-        if connection.reusable:
-            connection.served += 1
-            pool.release(connection)
-        else:
-            pool.discard(connection)
         assert content is not None
-        return head, content, reused
+        return head, content, self.end(connection)
+
+    def begin(
+        self, payload: bytes, method: str, timeout: Timeout, deadline: Deadline, now: float
+    ) -> AsyncConnection | None:
+        """Send the bytes of one whole request, if that can be done at once; the first half of :meth:`exchange`.
+
+        Args:
+            payload: See :meth:`exchange`.
+            method: As there.
+            timeout: As there.
+            deadline: As there.
+            now: Monotonic seconds.
+
+        Returns:
+            A connection, whose ``answer`` is to be awaited: it gives head and body, then call :meth:`end`, or an
+            error, then call :meth:`fail`. ``None`` when no connection is idle, the request is long or the deadline has
+            been reached: leave it to :meth:`exchange`.
+        """
+        if len(payload) > _DRAIN_BYTES or deadline.at <= now:
+            return None
+        connection = self.pool.take_idle(now)
+        if connection is not None:
+            try:
+                connection.begin(method, now, timeout, deadline.at, False)
+                connection.write(payload)
+            except BaseException as error:
+                self.fail(error, connection, payload, sent=True)
+        return connection
+
+    def end(self, connection: AsyncConnection) -> bool:
+        """Take back a connection that has answered; return whether it had served a request before."""
+        if connection.method is not None:
+            connection.end()
+        served = connection.served
+        if connection.reusable:
+            connection.served = served + 1
+            self.pool.release(connection)
+        else:
+            self.pool.discard(connection)
+        return served > 0
 
     async def converse(self, request: Request, deadline: Deadline) -> AsyncResponse:
         """Send a request of any kind: streamed bodies, streamed responses."""
@@ -198,8 +235,7 @@ class AsyncChannel:
             done = connection.begin(
                 request.method,
                 time.monotonic(),
-                timeout.read,
-                timeout.write,
+                timeout,
                 deadline.at,
                 request.stream,
             )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import time
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from transport_utils.aio.backends.native import AsyncChannel, AsyncNativeBackend
@@ -122,7 +122,7 @@ class Transport:
         encoded = encoder(container, **encoder_args)
         limits = self._limits
         total_s = self._total_s
-        started = time.monotonic()
+        started = monotonic()
         deadline = _NEVER if total_s is None else Deadline(started + total_s)
         payload = self._writer.write(encoded, access_key)
         outcome: Any
@@ -131,18 +131,29 @@ class Transport:
                 channel = self._channel
                 if channel is None or channel.pool.loop is not get_running_loop():
                     channel = self._channel = self._backend.channel(self._where)
-                outcome = await channel.exchange(payload, encoded[0], limits, deadline)
+                connection = channel.begin(payload, encoded[0], limits, deadline, started)
+                if connection is None:
+                    head, content, reused = await channel.exchange(
+                        payload, encoded[0], limits, deadline
+                    )
+                else:
+                    try:
+                        head, body = await connection.answer
+                    except BaseException as error:
+                        channel.fail(error, connection, payload, sent=True)
+                    content = body or b""
+                    reused = channel.end(connection)
             except TransportError as error:
                 outcome = error
             else:
-                head, content, reused = outcome
                 if head.status not in self._retried:
                     response = WireResponse(
-                        output, head, content, self._node, started, time.monotonic(), 1, reused
+                        output, head, content, self._node, started, monotonic(), 1, reused
                     )
                     if head.status >= 300 or raise_for_status or self._is_verbose:
                         self._judge(response, raise_for_status)
                     return response
+                outcome = head, content, reused
             message, replayable = None, True
         else:
             message, replayable = stream_message(encoded, access_key, limits)
@@ -198,7 +209,7 @@ class Transport:
                     output,
                     self._node,
                     started,
-                    time.monotonic(),
+                    monotonic(),
                     repeatable=repeatable,
                 )
                 if isinstance(settled, WireResponse):
