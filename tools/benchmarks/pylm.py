@@ -274,12 +274,17 @@ def ratio(times: dict[str, list[float]], label: str, other: str) -> list[float]:
 
 
 def import_time() -> list[str]:
-    """Print the processor time ``import pylm.clients`` costs; return a line when it is too much."""
+    """Print the processor time ``import pylm.clients`` costs; return a line when it is too much.
+
+    An installed package has bytecode, so the interpreter may write it, and a first import does.
+    """
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, "-c", "import pylm.clients"], env=environment, check=True)
 
     def best(code: str) -> float:
         samples = []
         for _ in range(7):
-            process = subprocess.Popen([sys.executable, "-c", code])
+            process = subprocess.Popen([sys.executable, "-c", code], env=environment)
             _, _, usage = os.wait4(process.pid, 0)
             process.returncode = 0
             samples.append(usage.ru_utime + usage.ru_stime)

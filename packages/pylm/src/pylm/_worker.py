@@ -21,6 +21,7 @@ import zmq
 from pylm import _calls, _tracing, _wire
 from pylm._cacheclient import CacheClient
 from pylm._frames import DONTWAIT, LARGE, SNDMORE, drop_rest, recv_body, recv_published, sender_of
+from pylm._heart import Heart
 from pylm._lanes import Lane, Lanes, is_bare
 from pylm._logs import server_logger
 from pylm._proto.palm_new_pb2 import WorkerReady
@@ -41,55 +42,6 @@ from pylm.errors import (
 __all__ = ["MuxWorker", "Worker", "WorkerEngine"]
 
 _TICK_MS = 200
-
-
-class _Heart:
-    """Tells the master that the worker lives, from a thread that user code cannot block.
-
-    Args:
-        options: Interval, context, keys.
-        address: The master's acknowledged channel.
-        ready: Encoded introduction, sent again when the master does not know the worker.
-        identity: Routing id of the worker's own socket.
-    """
-
-    def __init__(self, options: ServerOptions, address: str, ready: bytes, identity: bytes) -> None:
-        self._options = options
-        self._address = address
-        self._ready = ready
-        self._identity = identity
-        self._stop = threading.Event()
-        self._heard_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="pylm-heartbeat", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def is_silent(self) -> bool:
-        """Return whether the master has not answered three heartbeats."""
-        return time.monotonic() - self._heard_at > 3 * self._options.heartbeat_s
-
-    def _run(self) -> None:
-        socket = self._options.open_socket(zmq.DEALER, connect=self._address, linger_ms=0)
-        socket.sndhwm = 10
-        try:
-            while not self._stop.wait(self._options.heartbeat_s):
-                with contextlib.suppress(zmq.Again):
-                    socket.send(b"H" + self._identity, zmq.DONTWAIT)
-                while socket.poll(0):
-                    self._heard_at = time.monotonic()
-                    if socket.recv_multipart()[:1] == [b"?"]:
-                        with contextlib.suppress(zmq.Again):
-                            socket.send(b"W" + self._ready, zmq.DONTWAIT)
-        finally:
-            socket.close(0)
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
 
 
 class WorkerEngine:
@@ -127,7 +79,7 @@ class WorkerEngine:
         self._pull: zmq.Socket[bytes] | None = None
         self._push: zmq.Socket[bytes] | None = None
         self._dealer: zmq.Socket[bytes] | None = None
-        self._heart: _Heart | None = None
+        self._heart: Heart | None = None
         self._stop = False
         self._draining = False
         self._closed = False
@@ -346,7 +298,7 @@ class WorkerEngine:
         dealer.rcvtimeo = _TICK_MS
         dealer.sndtimeo = max(1, int(self.options.drain_s * 1000))
         dealer.send(b"W" + ready)
-        self._heart = _Heart(self.options, self._router_address, ready, self.uuid.encode())
+        self._heart = Heart(self.options, self._router_address, ready, self.uuid.encode())
         self._heart.start()
 
     def _rejoin(self, dealer: zmq.Socket[bytes], ready: bytes) -> zmq.Socket[bytes]:

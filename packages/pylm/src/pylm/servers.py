@@ -4,7 +4,7 @@ Source: ``pylm.servers`` of 0.14.4.
 """
 
 from pylm._calls import remote
-from pylm._master import Hub, Master
+from pylm._palmmaster import Hub, Master
 from pylm._stages import Pipeline, Server, Sink
 from pylm._worker import MuxWorker, Worker
 
