@@ -1,9 +1,9 @@
 """One process of a pylm benchmark: ``pylm_worker.py FAMILY SCENARIO ROLE BASE_PORT [INDEX]``.
 
 Started by :mod:`pylm` (the script beside it) in the environment of its family: ``raw`` is pyzmq alone, ``ours`` this
-release, ``push`` this release on the original's worker channel, ``old`` its first API, ``original`` 0.14.4; ``rpyc``,
-``zerorpc`` and ``pyro`` are peers. Servers print ``ready`` and run until killed. The client reads ``run COUNT`` lines
-and prints the seconds that took.
+release, ``push`` this release on the original's worker channel, ``old`` its first API, ``plain`` that over a plain
+socket, ``original`` 0.14.4; ``rpyc``, ``zerorpc`` and ``pyro`` are peers. Servers print ``ready`` and run until killed.
+The client reads ``run COUNT`` lines and prints the seconds that took.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def old() -> None:
         return
     from pylm.standalone import Client
 
-    client = Client(at(0), "server")
+    client = Client(at(0), "server", plain_socket=FAMILY == "plain")
 
     def run(count):
         for _ in range(count):
@@ -361,6 +361,7 @@ if __name__ == "__main__":
         "push": palm,
         "original": palm,
         "old": old,
+        "plain": old,
         "rpyc": rpyc,
         "zerorpc": zerorpc,
         "pyro": pyro,

@@ -19,9 +19,10 @@ from pylm._cacheclient import CacheClient
 from pylm._jobs import DEFAULT_TIMEOUT_S, UNSET, JobRunner, Timeout, Unset, as_payload
 from pylm._lanes import Lanes, is_bare
 from pylm._link import Link, wait_handshake
+from pylm._plainsocket import PlainRequester
 from pylm._probe import Peer, probe
 from pylm._server import endpoint_of
-from pylm.config import Overflow, ServerOptions
+from pylm.config import ConfigurationError, Overflow, ServerOptions
 from pylm.errors import Malformed, TimedOut, from_failure
 from pylm.security import Curve
 
@@ -49,6 +50,11 @@ class Client(JobRunner):
         errors: See :class:`pylm.clients.Client`.
         curve: Keys of the cluster.
         context: ZeroMQ context; ``None`` for the process-wide one.
+        plain_socket: Speak the protocol over a socket of its own instead of through ZeroMQ: about half the time per
+            call, for ``tcp://`` and ``ipc://`` without keys.
+
+    Raises:
+        ConfigurationError: ``plain_socket`` with keys or an ``inproc://`` address.
 
     Thread-safe: one request at a time. Source: ``pylm.standalone.clients.Client`` of 0.8.
     """
@@ -63,6 +69,7 @@ class Client(JobRunner):
         errors: Literal["raise", "payload"] | None = None,
         curve: Curve | None = None,
         context: zmq.Context[Any] | None = None,
+        plain_socket: bool = False,
     ) -> None:
         super().__init__(timeout, errors, "block")
         self.connection = connection
@@ -70,19 +77,29 @@ class Client(JobRunner):
         self.pipeline = pipeline
         self.uuid = _wire.new_uuid()
         self._peer = Peer("ROUTER") if curve is not None else Peer()
-        self._requests = CacheClient(
-            connection,
-            server_name,
-            self.uuid,
-            _wire.OldPalmMessage,
-            ServerOptions(curve=curve, context=context),
-        )
+        self._requests: CacheClient | PlainRequester
+        if plain_socket:
+            if curve is not None:
+                raise ConfigurationError(
+                    "a plain socket has no keys; leave plain_socket or curve out"
+                )
+            self._requests = PlainRequester(connection, server_name)
+        else:
+            self._requests = CacheClient(
+                connection,
+                server_name,
+                self.uuid,
+                _wire.OldPalmMessage,
+                ServerOptions(curve=curve, context=context),
+            )
         self._templates: dict[tuple[str, str | None, str | None], _wire.Template] = {}
         self._lanes = Lanes(_wire.OldPalmMessage)
 
     @property
-    def req(self) -> zmq.Socket[bytes]:
-        """The socket to the server."""
+    def req(self) -> Any:
+        """The socket to the server: ZeroMQ's, or with ``plain_socket`` the system's."""
+        if isinstance(self._requests, PlainRequester):
+            return self._requests.stream
         return self._requests.socket
 
     def _template(self, function: str, pipeline: str | None, cache: str | None) -> _wire.Template:

@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ["Peer", "probe"]
+__all__ = ["Peer", "open_stream", "probe", "shake"]
 
 _GREETING: Final = (
     b"\xff" + bytes(8) + b"\x7f" + bytes((3, 0)) + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
@@ -52,25 +52,46 @@ def probe(address: str, timeout_s: float = 0.5) -> Peer:
         address: ``tcp://`` or ``ipc://``; an ``inproc://`` peer is of this generation.
         timeout_s: Longest wait, seconds; nobody there is no error.
     """
-    scheme, _, rest = address.partition("://")
-    if scheme == "inproc":
+    if address.startswith("inproc:"):
         return Peer("ROUTER")
-    with contextlib.suppress(OSError, ValueError, struct.error):
-        if scheme == "tcp":
-            host, _, port = rest.rpartition(":")
-            with socket.create_connection((host.strip("[]"), int(port)), timeout_s) as stream:
-                stream.settimeout(timeout_s)
-                local = str(stream.getsockname()[0])
-                return Peer(_shake(stream), local)
-        if scheme == "ipc":
-            with socket.socket(socket.AF_UNIX) as stream:
-                stream.settimeout(timeout_s)
-                stream.connect(rest)
-                return Peer(_shake(stream))
+    with (
+        contextlib.suppress(OSError, ValueError, struct.error),
+        open_stream(address, timeout_s) as stream,
+    ):
+        local = str(stream.getsockname()[0]) if stream.family != socket.AF_UNIX else ""
+        return Peer(shake(stream), local)
     return Peer()
 
 
-def _shake(stream: socket.socket) -> str:
+def open_stream(address: str, timeout_s: float) -> socket.socket:
+    """Return a stream socket connected to a ``tcp://`` or ``ipc://`` address, with the timeout set.
+
+    Raises:
+        OSError: Nobody listens there.
+        ValueError: The address is of another kind.
+    """
+    scheme, _, rest = address.partition("://")
+    if scheme == "tcp":
+        host, _, port = rest.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+    if scheme != "ipc":
+        raise ValueError(f"{address} is not a stream")
+    stream = socket.socket(socket.AF_UNIX)
+    try:
+        stream.settimeout(timeout_s)
+        stream.connect(rest)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def shake(stream: socket.socket) -> str:
+    """Introduce ourselves as REQ; return the peer's socket type, empty when it speaks something else.
+
+    Raises:
+        OSError: The peer hung up or did not answer in time.
+    """
     stream.sendall(_GREETING)
     if _read(stream, 64)[:1] != b"\xff":
         return ""
