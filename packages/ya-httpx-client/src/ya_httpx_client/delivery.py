@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from transport_utils import errors
 from transport_utils.backoff import Exponential
@@ -22,12 +22,10 @@ from transport_utils.retry import Raise, RetryAfter, RetryPolicy, RetryState
 from ya_httpx_client.errors import Attempt, to_httpx
 from ya_httpx_client.events import ExecutionRepeated
 from ya_httpx_client.exchange import Timeouts, replayable_content
+from ya_httpx_client.instance import Instance
 from ya_httpx_client.telemetry import span
 
-if TYPE_CHECKING:
-    from ya_httpx_client.cluster import Cluster
-
-__all__ = ["EXTENSION", "Rules", "deliver"]
+__all__ = ["EXTENSION", "Providers", "Rules", "deliver"]
 
 EXTENSION = "ya_httpx_client"
 """Key of a request's ``extensions`` that holds a mapping with ``reexecute``, ``max_executions`` and ``deadline``."""
@@ -71,7 +69,29 @@ class Rules:
             ) from cause
 
 
-async def deliver(cluster: Cluster, request: Any) -> Any:
+class Providers(Protocol):
+    """Who executes the requests of one URL, as a delivery sees it; :class:`ya_httpx_client.cluster.Cluster`."""
+
+    url: str
+    closing: bool
+    served: int
+    failed: int
+
+    @property
+    def rules(self) -> Rules:
+        """When requests are executed again."""
+
+    async def acquire(self, timeout_s: float | None, *, first: bool) -> Instance:
+        """Return an instance with a slot reserved."""
+
+    def has_free(self) -> bool:
+        """Return whether an instance would take a request now."""
+
+    def repeated(self, event: ExecutionRepeated) -> None:
+        """Count and announce a repeated execution."""
+
+
+async def deliver(cluster: Providers, request: Any) -> Any:
     """Return the response to a request.
 
     Raises:
@@ -93,7 +113,7 @@ async def deliver(cluster: Cluster, request: Any) -> Any:
     return response
 
 
-async def _deliver(cluster: Cluster, request: Any, attempts: list[Attempt]) -> tuple[Any, str]:
+async def _deliver(cluster: Providers, request: Any, attempts: list[Attempt]) -> tuple[Any, str]:
     """Return the response and the name of the provider that gave it."""
     rules = cluster.rules.of(request)
     timeouts = Timeouts.of(request)

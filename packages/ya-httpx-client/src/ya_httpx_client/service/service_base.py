@@ -10,7 +10,7 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import aiohttp
 from ya_activity.exceptions import ApiException
@@ -18,12 +18,10 @@ from yapapi.script import Script
 from yapapi.services import Service
 
 from ya_httpx_client.instance import Instance, State
+from ya_httpx_client.options import ServiceOptions
 from ya_httpx_client.start_context import StartContext
 
-if TYPE_CHECKING:
-    from ya_httpx_client.cluster import Cluster
-
-__all__ = ["NO_SCRIPTS", "AbstractServiceBase", "Scripts"]
+__all__ = ["NO_SCRIPTS", "AbstractServiceBase", "Owner", "Scripts"]
 
 logger = logging.getLogger("ya_httpx_client")
 
@@ -32,6 +30,17 @@ STATE_FAILURES = 3
 
 Scripts = AsyncGenerator[Script, Any]
 NO_SCRIPTS: tuple[Script, ...] = ()
+
+
+class Owner(Protocol):
+    """Whom an instance belongs to; :class:`ya_httpx_client.cluster.Cluster`."""
+
+    url: str
+    manager: Any
+    options: ServiceOptions
+
+    def instance_starting(self, instance: Instance) -> None:
+        """Take note that a provider was found and begins to start."""
 
 
 class AbstractServiceBase(ABC, Service):  # type: ignore[misc]
@@ -51,7 +60,7 @@ class AbstractServiceBase(ABC, Service):  # type: ignore[misc]
         self,
         *args: Any,
         instance: Instance,
-        owner: Cluster,
+        owner: Owner,
         entrypoint: tuple[str, ...] | None = None,
         start_steps: Callable[..., Any] | None = None,
         **kwargs: Any,

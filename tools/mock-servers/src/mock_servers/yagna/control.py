@@ -1,30 +1,27 @@
 """Control API of the local Golem, ``/_golem/*``: what providers do, and what a requestor has left behind.
 
-==================================================  ================================================================
-``GET /_golem/providers``                           one row per provider
-``PATCH /_golem/providers/{name}``                  change its knobs: fields of ``ProviderConfig``, ``trigger`` as
-object ``POST /_golem/providers/{name}/{action}``          ``kill``, ``vanish``, ``crash``, ``revive``, ``freeze``,
-``thaw`` ``GET /_golem/left``                                ids of demands, agreements, activities ... that are
-still open ``POST /_golem/restart?down=SECONDS``               the daemon loses its state
-==================================================  ================================================================
+=========================================== ==========================================================================
+``GET /_golem/providers``                   one row per provider
+``PATCH /_golem/providers/{name}``          change its knobs: fields of ``ProviderConfig``, ``trigger`` as object
+``POST /_golem/providers/{name}/{action}``  ``kill``, ``vanish``, ``crash``, ``revive``, ``freeze``, ``thaw``
+``GET /_golem/left``                        ids of demands, agreements, activities ... that are still open
+``POST /_golem/restart?down=SECONDS``       the daemon loses its state
+=========================================== ==========================================================================
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mock_servers.yagna.config import ProviderConfig, Trigger
+from mock_servers.yagna.daemon import Daemon
 
-if TYPE_CHECKING:
-    from mock_servers.yagna.app import Application
-    from mock_servers.yagna.daemon import Daemon
-
-__all__ = ["ACTIONS", "act", "change", "control_routes"]
+__all__ = ["ACTIONS", "Restartable", "act", "change", "control_routes"]
 
 ACTIONS = ("kill", "vanish", "crash", "revive", "freeze", "thaw")
 
@@ -72,7 +69,16 @@ async def act(daemon: Daemon, name: str, action: str) -> None:
         raise ValueError(f"unknown action {action!r}: expected one of {', '.join(ACTIONS)}")
 
 
-def control_routes(app: Application) -> list[Route]:
+class Restartable(Protocol):
+    """What the control API acts on; :class:`mock_servers.yagna.app.Application`."""
+
+    daemon: Daemon
+
+    async def restart(self, down_s: float = 0.0) -> None:
+        """Lose all state; unreachable for ``down_s`` seconds."""
+
+
+def control_routes(app: Restartable) -> list[Route]:
     """Return the routes of the control API."""
 
     async def providers(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The state of one local Golem: identities, market, activities, payments, networks and the built-in providers.
+"""One local Golem: who takes part in it, how they come and go, and what is left behind.
 
 Built by ``server``; a restart of the daemon is a new one of these. Lives on one event loop.
 """
@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Coroutine, Mapping
-from datetime import timedelta
-from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
-from mock_servers.yagna.activity import Activities
-from mock_servers.yagna.bell import now, stamp
 from mock_servers.yagna.config import ProviderConfig, YagnaConfig
-from mock_servers.yagna.gftp import Files
-from mock_servers.yagna.market import Market
-from mock_servers.yagna.net import Networks
-from mock_servers.yagna.payment import Payments
-from mock_servers.yagna.provider import Provider
-from mock_servers.yagna.vpn import Tunnel
+from mock_servers.yagna.grid import Grid
+from mock_servers.yagna.provider import Provider, Unit
 
-__all__ = ["Daemon", "Identity"]
+__all__ = ["Connection", "Daemon", "Identity"]
 
 
 class Identity:
@@ -33,23 +24,24 @@ class Identity:
         self.node_id, self.name, self.role = node_id, name, role
 
 
-class Daemon:
+class Connection(Protocol):
+    """An open connection to a provider; :class:`mock_servers.yagna.vpn.Tunnel`."""
+
+    unit: Unit
+    cut: asyncio.Event
+
+
+class Daemon(Grid):
     """Everything the API shows."""
 
     def __init__(self, config: YagnaConfig, environment: Mapping[str, str] | None = None) -> None:
-        self.config = config
-        self.environment = dict(environment or {})
+        super().__init__(config, environment)
         self._random = random.Random(config.seed)
         self.requestor = Identity(self._node_id(), "local", "manager")
         self.identities = {config.app_key: self.requestor}
-        self.market = Market()
-        self.activities = Activities(self.market)
-        self.payments = Payments(Decimal(str(config.funds_glm)), config.platform)
-        self.networks = Networks()
-        self.files = Files()
         self.providers: list[Provider] = []
         self.providers_by_id: dict[str, Provider] = {}
-        self.tunnels: set[Tunnel] = set()
+        self.tunnels: set[Connection] = set()
         self._background: set[asyncio.Task[None]] = set()
         self.unreachable_delay_s = 0.2
 
@@ -84,14 +76,6 @@ class Daemon:
             if provider.config.name == name:
                 return provider
         raise KeyError(name)
-
-    def wall_clock(self) -> float:
-        """Return seconds since the epoch, which expirations are given in."""
-        return time.time()
-
-    def due_date(self) -> str:
-        """Return when a document issued now must be paid."""
-        return stamp(now() + timedelta(days=1))
 
     def left_behind(self) -> dict[str, list[str]]:
         """Return what a requestor has not cleaned up: ids by kind, empty lists when there is nothing."""

@@ -13,16 +13,14 @@ import shutil
 import urllib.request
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mock_servers.yagna.activity import Activity, CommandFailed
 from mock_servers.yagna.config import ProviderConfig
 from mock_servers.yagna.errors import ApiError
+from mock_servers.yagna.grid import Grid
 from mock_servers.yagna.market import Agreement
 from mock_servers.yagna.runtime import ExeUnit, ExeUnitError
-
-if TYPE_CHECKING:
-    from mock_servers.yagna.daemon import Daemon
 
 __all__ = ["Provider", "Unit"]
 
@@ -64,7 +62,7 @@ class Unit:
             raise CommandFailed(f"ExeScript command failed: {error}") from error
 
     async def _deploy(self, arguments: dict[str, Any], _: Callable[[str, str], None]) -> str | None:
-        if self.image not in self.provider.daemon.config.images:
+        if self.image not in self.provider.grid.config.images:
             raise CommandFailed(f"Deployment failed: image {self.image} not found")
         await self.exe.ask("deploy")
         for network in arguments.get("net") or []:
@@ -111,7 +109,7 @@ class Unit:
         if scheme == "container":
             return str(await self.exe.ask("path", path=rest))
         if scheme == "gftp":
-            return self.provider.daemon.files.path(url)
+            return self.provider.grid.files.path(url)
         if scheme in ("http", "https"):
             return url
         raise ValueError(f"unsupported transfer location {url}")
@@ -121,12 +119,12 @@ class Unit:
 
     async def _terminate(self, _: dict[str, Any], __: Callable[[str, str], None]) -> str | None:
         asyncio.get_running_loop().call_soon(
-            self.provider.daemon.activities.set_state, self.activity, ("Terminated", None)
+            self.provider.grid.activities.set_state, self.activity, ("Terminated", None)
         )
         return None
 
     def _move(self, state: str) -> None:
-        self.provider.daemon.activities.set_state(self.activity, (state, None))
+        self.provider.grid.activities.set_state(self.activity, (state, None))
 
 
 def _copy(source: str, target: str) -> None:
@@ -143,8 +141,8 @@ def _copy(source: str, target: str) -> None:
 class Provider:
     """One provider node."""
 
-    def __init__(self, daemon: Daemon, config: ProviderConfig, node_id: str) -> None:
-        self.daemon = daemon
+    def __init__(self, grid: Grid, config: ProviderConfig, node_id: str) -> None:
+        self.grid = grid
         self.config = config
         self.node_id = node_id
         self.units: dict[str, Unit] = {}
@@ -171,7 +169,7 @@ class Provider:
         return {
             "golem.node.id.name": settings.name,
             "golem.node.debug.subnet": settings.subnet,
-            f"golem.com.payment.platform.{self.daemon.config.platform}.address": self.node_id,
+            f"golem.com.payment.platform.{self.grid.config.platform}.address": self.node_id,
             "golem.com.payment.protocol.version": 3,
             "golem.com.scheme": "payu",
             "golem.com.scheme.payu.debit-note.interval-sec?": 120,
@@ -200,7 +198,7 @@ class Provider:
     # market ------------------------------------------------------------------------------------------------------
 
     async def _negotiate(self) -> None:
-        market = self.daemon.market
+        market = self.grid.market
         while True:
             await market.bell.until(
                 lambda: self.online and len(self.agreements) < self.config.slots, 3600.0
@@ -221,18 +219,18 @@ class Provider:
             self._withdraw(offer)
 
     def _withdraw(self, offer: str) -> None:
-        waiting = self.daemon.market.subscriptions.get(offer)
+        waiting = self.grid.market.subscriptions.get(offer)
         with contextlib.suppress(ApiError):
-            self.daemon.market.unsubscribe("offer", offer, self.node_id)
+            self.grid.market.unsubscribe("offer", offer, self.node_id)
         for event in waiting.events if waiting else ():
             if event["eventType"] == "AgreementEvent":
                 with contextlib.suppress(ApiError):
-                    self.daemon.market.decline(
+                    self.grid.market.decline(
                         event["agreement"]["agreementId"], self.node_id, {"message": "No capacity"}
                     )
 
     def _on_proposal(self, offer: str, proposal: Mapping[str, Any]) -> None:
-        market, identifier = self.daemon.market, proposal["proposalId"]
+        market, identifier = self.grid.market, proposal["proposalId"]
         with contextlib.suppress(ApiError):
             if self.config.proposals == "counter":
                 constraints = CONSTRAINTS.format(subnet=self.config.subnet)
@@ -243,7 +241,7 @@ class Provider:
                 )
 
     def _on_agreement(self, identifier: str) -> None:
-        market = self.daemon.market
+        market = self.grid.market
         if self.config.agreements == "silent":
             return
         if self.config.agreements == "reject" or len(self.agreements) >= self.config.slots:
@@ -256,7 +254,7 @@ class Provider:
             self.agreements[identifier] = agreement
             self._spawn(self._keep(agreement))
             if self.offer_id and len(self.agreements) < self.config.slots:
-                self.daemon.market.unsubscribe("offer", self.offer_id, self.node_id)
+                self.grid.market.unsubscribe("offer", self.offer_id, self.node_id)
 
     async def _keep(self, agreement: Agreement) -> None:
         """Hold an agreement until it ends, then end its activities and send the invoice."""
@@ -264,26 +262,26 @@ class Provider:
         notes = self._spawn(self._debit_notes(agreement))
         try:
             if expires is None:
-                await self.daemon.market.ended(agreement)
+                await self.grid.market.ended(agreement)
             else:
-                left = float(expires) / 1000 - self.daemon.wall_clock()
+                left = float(expires) / 1000 - self.grid.wall_clock()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.daemon.market.ended(agreement), max(0.0, left))
+                    await asyncio.wait_for(self.grid.market.ended(agreement), max(0.0, left))
             if agreement.state == "Approved":
-                self.daemon.market.close(agreement, "Terminated", {"message": "Agreement expired"})
+                self.grid.market.close(agreement, "Terminated", {"message": "Agreement expired"})
         finally:
             notes.cancel()
-        mine = [a for a in self.daemon.activities.all.values() if a.agreement is agreement]
+        mine = [a for a in self.grid.activities.all.values() if a.agreement is agreement]
         cost = Decimal(0)
         for activity in mine:
             cost += await self._cost(activity)
             await self._end(activity)
         self.agreements.pop(agreement.id, None)
         self._invoice(agreement, mine, cost)
-        self.daemon.market.bell.ring()
+        self.grid.market.bell.ring()
 
     async def _cost(self, activity: Activity) -> Decimal:
-        usage = (await self.daemon.activities.usage(activity))["currentUsage"]
+        usage = (await self.grid.activities.usage(activity))["currentUsage"]
         *rates, fixed = activity.agreement.offer["properties"][
             "golem.com.pricing.model.linear.coeffs"
         ]
@@ -291,7 +289,7 @@ class Provider:
         return Decimal(format(total, ".12f"))
 
     def _invoice(self, agreement: Agreement, activities: list[Activity], cost: Decimal) -> None:
-        payments = self.daemon.payments
+        payments = self.grid.payments
         invoice = payments.issue(
             "invoice",
             self.node_id,
@@ -300,14 +298,14 @@ class Provider:
             {
                 "activityIds": [activity.id for activity in activities],
                 "amount": format(cost, "f"),
-                "paymentDueDate": self.daemon.due_date(),
+                "paymentDueDate": self.grid.due_date(),
             },
         )
         payments.send(invoice)
 
     async def _debit_notes(self, agreement: Agreement) -> None:
         previous: dict[str, str] = {}
-        while (interval := self.daemon.config.debit_note_interval_s) is not None:
+        while (interval := self.grid.config.debit_note_interval_s) is not None:
             await asyncio.sleep(interval)
             for unit in list(self.units.values()):
                 activity = unit.activity
@@ -321,16 +319,16 @@ class Provider:
                 }
                 if activity.id in previous:
                     body["previousDebitNoteId"] = previous[activity.id]
-                note = self.daemon.payments.issue(
+                note = self.grid.payments.issue(
                     "debitNote", self.node_id, agreement.requestor, agreement.id, body
                 )
-                self.daemon.payments.send(note)
+                self.grid.payments.send(note)
                 previous[activity.id] = note.id
 
     # activities --------------------------------------------------------------------------------------------------
 
     async def _serve_activities(self) -> None:
-        activities = self.daemon.activities
+        activities = self.grid.activities
         while True:
             await activities.bell.until(
                 lambda: len(activities.provider_events) > self._events_seen, 3600.0
@@ -351,19 +349,19 @@ class Provider:
         image = package.split(":")[2] if package.startswith("hash:") else ""
         exe = await ExeUnit.start(
             activity.id,
-            image=self.daemon.config.images.get(image),
-            environment=self.daemon.environment,
-            isolation=self.daemon.config.isolation,
+            image=self.grid.config.images.get(image),
+            environment=self.grid.environment,
+            isolation=self.grid.config.isolation,
         )
         unit = Unit(self, activity, exe, image)
         self.units[activity.id] = unit
         activity.executor = unit
-        self.daemon.activities.set_state(activity, ("Initialized", None))
+        self.grid.activities.set_state(activity, ("Initialized", None))
         self._spawn(self._reap(activity))
 
     async def _reap(self, activity: Activity) -> None:
         while not activity.terminated:
-            await self.daemon.activities.bell.until(lambda: activity.terminated, 3600.0)
+            await self.grid.activities.bell.until(lambda: activity.terminated, 3600.0)
         await self._end(activity)
 
     async def _end(self, activity: Activity) -> None:
@@ -373,7 +371,7 @@ class Provider:
             return
         activity.last_usage = await unit.usage()
         if not activity.terminated:
-            self.daemon.activities.set_state(activity, ("Terminated", None))
+            self.grid.activities.set_state(activity, ("Terminated", None))
         for task in list(activity.tasks):
             task.cancel()
         await unit.exe.close()
@@ -397,16 +395,16 @@ class Provider:
         self.online = False
         if self.offer_id is not None:
             with contextlib.suppress(ApiError):
-                self.daemon.market.unsubscribe("offer", self.offer_id, self.node_id)
+                self.grid.market.unsubscribe("offer", self.offer_id, self.node_id)
         for unit in list(self.units.values()):
             unit.activity.lost = not state_visible
             await self._end(unit.activity)
-        self.daemon.market.bell.ring()
+        self.grid.market.bell.ring()
 
     def revive(self) -> None:
         """Bring a killed node back; it makes offers again."""
         self.online = True
-        self.daemon.market.bell.ring()
+        self.grid.market.bell.ring()
 
     async def freeze(self, frozen: bool) -> None:
         """Stop (SIGSTOP) or continue every process of the node's activities."""

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
 from mock_servers.yagna.config import Trigger
+from mock_servers.yagna.daemon import Daemon
 from mock_servers.yagna.errors import ApiError
+from mock_servers.yagna.provider import Unit
 from mock_servers.yagna.runtime import ExeUnitError
-
-if TYPE_CHECKING:
-    from mock_servers.yagna.daemon import Daemon
-    from mock_servers.yagna.provider import Unit
 
 __all__ = ["Tunnel", "deny", "open_tunnel"]
 
