@@ -24,9 +24,10 @@ from pylm._intake import PublishedIntake
 from pylm._lanes import Lanes, Plain
 from pylm._loop import DRAIN, Loop
 from pylm._outlet import Outlet
+from pylm._pool import FunctionPool
 from pylm._stats import Stats
 from pylm._version import __version__
-from pylm.config import ServerOptions
+from pylm.config import ConfigurationError, ServerOptions
 from pylm.errors import Malformed, Overloaded, PylmError, TooLarge, to_failure, user_traceback
 from pylm.persistence.kv import DictDB
 
@@ -115,6 +116,9 @@ class Engine:
     Not thread-safe but for :meth:`stop`; do not fork with a server running.
     """
 
+    _has_pool = False
+    """Whether functions of this kind of server can run in threads."""
+
     def __init__(
         self,
         name: str,
@@ -142,6 +146,12 @@ class Engine:
         self._guards = (
             self.options.overflow == "raise" or self.options.max_message_bytes is not None
         )
+        if self.options.threads and not self._has_pool:
+            raise ConfigurationError(
+                f"{type(self).__name__} {name}: threads={self.options.threads}, but only a Server, Pipeline or Sink "
+                "runs functions in threads"
+            )
+        self._pool: FunctionPool | None = None
         self._paused = False
         self._draining = False
         self._stop_asked = False
@@ -266,7 +276,9 @@ class Engine:
             self._loop.add_reader(socket, handler)
         if self._outlet is not None:
             self._outlet.attach(self._loop)
-        if len(self._inputs) == 1 and self._alone is not None:
+        if self.options.threads:
+            self._pool = FunctionPool(self.options.threads, self.name, self._loop)
+        elif len(self._inputs) == 1 and self._alone is not None:
             quiet = self._outlet.is_idle if self._outlet is not None else _always
             self._loop.set_alone(self._inputs[0][0], self._alone, quiet)
         if self._cache_socket is not None:
@@ -355,7 +367,7 @@ class Engine:
 
     def _busy(self) -> int:
         """Return how much is in work; masters count their jobs."""
-        return 0
+        return self._pool.in_work if self._pool is not None else 0
 
     def close(self) -> None:
         """Close every socket; idempotent. A running server is closed by ``start`` itself."""
@@ -364,6 +376,9 @@ class Engine:
         self._closed = True
         if self._side is not None:
             self._side.stop()
+        if self._pool is not None:
+            self._pool.close()
+            self.stats.dropped += self._pool.in_work
         if self._outlet is not None:
             self._outlet.close()
         for socket in self._sockets:
@@ -393,20 +408,22 @@ class Engine:
         """Stop or resume reading, by how full the way out is."""
         assert self._loop is not None
         outlet = self._outlet
-        if outlet is None or self.options.overflow != "block":
-            return
-        if not self._paused and outlet.is_full():
+        pool_is_full = self._pool is not None and self._pool.is_full()
+        blocks = outlet is not None and self.options.overflow == "block"
+        if not self._paused and (pool_is_full or (blocks and outlet.is_full())):  # type: ignore[union-attr]
             self._paused = True
             for socket, _ in self._inputs:
                 self._loop.remove_reader(socket)
+        elif (
+            self._paused
+            and not pool_is_full
+            and (not blocks or outlet.waiting() * 2 <= self.options.backlog)  # type: ignore[union-attr]
+        ):
+            self._paused = False
+            for socket, handler in self._inputs:
+                self._loop.add_reader(socket, handler)
+        if self._paused and not pool_is_full:  # a finished function looks again by itself
             self._loop.call_later(0.005, self._check_backlog)
-        elif self._paused:
-            if outlet.waiting() * 2 <= self.options.backlog:
-                self._paused = False
-                for socket, handler in self._inputs:
-                    self._loop.add_reader(socket, handler)
-            else:
-                self._loop.call_later(0.005, self._check_backlog)
 
     def _admit(self, payload: bytes) -> None:
         """Refuse a message that is too large, or, when the policy says so, one that comes while the way out is full."""

@@ -5,8 +5,10 @@ Re-exported by :mod:`pylm.servers`. Source: API reference, section A1; faults E-
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
+import threading
 import time
 from typing import Any
 
@@ -25,10 +27,25 @@ __all__ = ["Pipeline", "Server", "Sink"]
 _ROUTES = 1024
 
 
+@dataclasses.dataclass(slots=True)
+class _Outcome:
+    """What became of one message in its function."""
+
+    message: _wire.Envelope
+    began: float
+    result: bytes | None = None
+    error: Exception | None = None
+    server: str = ""
+    function: str = ""
+    passed: bool = False
+    """It had failed before it came here, and goes on as it is."""
+
+
 class _Stage(Engine):
     """What the three have in common: look the function up, call it, publish the result."""
 
     _ends_on_none = False
+    _has_pool = True
 
     def __init__(
         self,
@@ -55,10 +72,18 @@ class _Stage(Engine):
         self._steers = _overrides(type(self), "handle_stream", _Stage)
         self._lanes = Lanes(_wire.PalmMessage)
         self._own_topic = name.encode()
+        self._asks = self._steers or self._guards or bool(self.options.threads)
+        self._local = threading.local()
 
     @property
     def message(self) -> _wire.Envelope:
-        """The message in work; a function may read it and change all of it but the payload."""
+        """The message in work; a function may read it and change all of it but the payload.
+
+        With ``ServerOptions(threads=...)`` each thread has its own.
+        """
+        own: _wire.Envelope | None = getattr(self._local, "message", None)
+        if own is not None:
+            return own
         message: _wire.Envelope | None = self._message
         if message is None:
             message = self._message = self._lanes.message(self._frame)
@@ -87,7 +112,7 @@ class _Stage(Engine):
         if self._count >= self.messages:
             self._last_came()
         debug = self.logger.isEnabledFor(logging.DEBUG)
-        if not (debug or self._steers or self._guards or _tracing.server_span):
+        if not (debug or self._asks or _tracing.server_span):
             if plain is None and type(frame) is bytes:
                 plain = self._lanes.read(frame)
             if plain is not None and is_bare(plain[3]) and self._serve_plain(frame, *plain):  # type: ignore[arg-type]
@@ -96,11 +121,7 @@ class _Stage(Engine):
             self.logger.debug("Got message %d", self._count)
         decoded = self._decode(frame)
         if decoded is not None:
-            began = time.perf_counter()
             self._serve(*decoded, debug)
-            self.stats.latency.record(time.perf_counter() - began)
-            if self._outlet.is_full():
-                self._check_backlog()
         if debug:
             self.logger.debug("Server waiting for messages")
 
@@ -170,18 +191,35 @@ class _Stage(Engine):
         return None
 
     def _serve(self, message: _wire.Envelope, payload: bytes, debug: bool) -> None:
-        self._message = message
-        self._payload = payload
+        """Run the function, here or in a thread, and publish what comes of it."""
+        if self._pool is None:
+            self._message = message
+            self._payload = payload
+            self._conclude(self._compute(message, payload, debug))
+            return
+
+        def work() -> _Outcome:
+            message.payload = payload
+            self._local.message = message
+            return self._compute(message, payload, debug)
+
+        self._pool.submit(work, self._conclude)
+        if self._pool.is_full():
+            self._check_backlog()
+
+    def _compute(self, message: _wire.Envelope, payload: bytes, debug: bool) -> _Outcome:
+        """Return what the message's function made of it; never raises."""
+        outcome = _Outcome(message, time.perf_counter())
         serializer = ""
-        server = function = ""
         trace = None
         ext = message.ext
         try:
             if ext and _wire.has_more(ext):
                 extension = _wire.parse_extension(ext)
                 if extension.HasField("error"):
-                    self._publish(message, payload, failed=True)
-                    return
+                    outcome.result = payload
+                    outcome.passed = True
+                    return outcome
                 serializer = extension.serializer
                 trace = extension.trace
             if self._guards:
@@ -190,24 +228,34 @@ class _Stage(Engine):
             found = self._routes.get(key)
             if found is None:
                 found = self._find(*key)
-            call, server, function = found
+            call, outcome.server, outcome.function = found
+            where = f"{outcome.server}.{outcome.function}"
             if debug:
-                self.logger.debug("Looking for %s", function)
+                self.logger.debug("Looking for %s", outcome.function)
             if trace is not None and _tracing.server_span is not None:
-                call = _calls.traced(call, f"{server}.{function}", trace)
-            where = f"{server}.{function}"
+                call = _calls.traced(call, where, trace)
             result = _calls.call(call, payload, serializer, where) if serializer else call(payload)
             if type(result) is not bytes:
                 result = self._checked(result, where)
+            outcome.result = result
         except Exception as error:
+            outcome.error = error
+        return outcome
+
+    def _conclude(self, outcome: _Outcome) -> None:
+        """Publish an outcome; in the loop's thread."""
+        error = outcome.error
+        if error is not None:
             self._log_failure(error)
-            self._mark_failed(message, error, server or self.name, function)
-            self._publish(message, FAILED_PAYLOAD, failed=True)
-            return
-        if result is None:
+            self._mark_failed(outcome.message, error, outcome.server or self.name, outcome.function)
+            self._publish(outcome.message, FAILED_PAYLOAD, failed=True)
+        elif outcome.result is None:
             self.stats.ended += 1
-            return
-        self._publish(message, result)
+        else:
+            self._publish(outcome.message, outcome.result, failed=outcome.passed)
+        self.stats.latency.record(time.perf_counter() - outcome.began)
+        if self._paused or self._outlet.is_full():
+            self._check_backlog()
 
     def _find(self, route: str, stage: int) -> tuple[Any, str, str]:
         server, function = _calls.split_route(route, stage)

@@ -181,6 +181,7 @@ class AsyncClient:
 class _Coroutines:
     """Runs a server's coroutine functions in an event loop of its own, one message at a time, order kept."""
 
+    _has_pool = False  # one event loop, one message at a time
     __pylm_bridge: asyncio.AbstractEventLoop | None = None
 
     def run_coroutine(self, coroutine: Awaitable[Any]) -> Any:

@@ -75,6 +75,8 @@ class ServerOptions:
         advertise_host: Host that clients and workers are told instead of a wildcard the server is bound to; ``None``
             tells them the address as it was given.
         context: ZeroMQ context; ``None`` for the process-wide one.
+        threads: Threads in which a ``Server``, ``Pipeline`` or ``Sink`` of the present API runs its functions; 0 runs
+            them in the server's own thread, one at a time and in order.
 
     Raises:
         ConfigurationError: A value is of the wrong kind or out of range.
@@ -97,6 +99,7 @@ class ServerOptions:
     curve: Curve | None = None
     advertise_host: str | None = None
     context: zmq.Context[Any] | None = None
+    threads: int = 0
 
     def __post_init__(self) -> None:
         check_choice("overflow", self.overflow, ("block", "drop-oldest", "raise"))
@@ -111,6 +114,9 @@ class ServerOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigurationError(f"{name}={value!r}: expected a whole number above 0")
+        threads = self.threads
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+            raise ConfigurationError(f"threads={threads!r}: expected a whole number from 0 up")
         for name in ("high_water_mark", "max_message_bytes", "max_cache_bytes"):
             value = getattr(self, name)
             if value is not None and (
