@@ -239,8 +239,27 @@ class Delivery:
         self._on_event("dropped", reason=str(rule), reqid=reqid_of(row), sent=False)
         return True
 
-    def settle(self, row: Any, reply: Reply) -> Verdict:
+    def ahead(self) -> Any | None:
+        """Return the message that :meth:`next` will give if the one in progress is accepted.
+
+        ``None`` when that depends on anything else: on a held path, a rule, or the next batch.
+        """
+        if not self._batch or self._holds or self._generation != self._queue.generation:
+            return None
+        row = self._batch[0]
+        return row if self._blacklist.find(row) is None else None
+
+    def take_ahead(self) -> None:
+        """Take the message that :meth:`ahead` gave: it is being sent."""
+        self._batch.popleft()
+
+    def settle(self, row: Any, reply: Reply, verdict: Verdict | None = None) -> Verdict:
         """Do what a reply asks for.
+
+        Args:
+            row: The message.
+            reply: The reply.
+            verdict: What it means, if that is known already.
 
         Returns:
             What it was; see :func:`status_of` for 1.40's number.
@@ -249,7 +268,7 @@ class Delivery:
             QueueError: The queue cannot be written; the message is still there.
         """
         self._network_failures = 0
-        verdict = judge(reply)
+        verdict = verdict or judge(reply)
         kind = verdict.kind
         if kind is Verdicts.ACCEPTED or kind is Verdicts.DROPPED:
             self._pauses = 0

@@ -12,16 +12,16 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from infi.ramen_client._wire import MAX_CONNECT_S, Wire, decoded
 from infi.ramen_client.replies import Reply
 
 if TYPE_CHECKING:
-    from transport_utils.deadline import Timeout
+    from transport_utils.deadline import Deadline, Timeout
 
-__all__ = ["AsyncExchange", "Exchange", "Failure"]
+__all__ = ["AsyncExchange", "Call", "Exchange", "Failure"]
 
 logger = logging.getLogger("ramen_client")
 
@@ -42,13 +42,29 @@ class Failure(Exception):
 
 
 @dataclasses.dataclass(slots=True)
-class _Call:
+class Call:
+    """A request, and what has become of it.
+
+    Attributes:
+        target: Path and query.
+        payload: Head and body.
+        body: The body.
+        channel: What it was sent through, ``None`` before and through a proxy.
+        begun: The request on its way, as the channel knows it.
+        error: Why it could not be sent.
+        limits: Limits of its parts, and when it must have ended.
+    """
+
     target: str
     payload: bytes
     body: bytes
+    channel: Any = None
+    begun: Any = None
+    error: Exception | None = None
+    limits: tuple[Any, Any] = (None, None)
 
 
-def _prepare(wire: Wire, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> _Call:
+def _prepare(wire: Wire, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Call:
     """Build the request.
 
     Raises:
@@ -61,9 +77,12 @@ def _prepare(wire: Wire, row: Mapping[str, Any] | Any, reqid: str, body: bytes) 
     except TransportError as error:
         raise Failure(f"the configuration cannot be used: {error}", sent=False) from error
     target = wire.target(row, reqid)
+    return Call(target, wire.payload(target, body), body)
+
+
+def _announce(wire: Wire, call: Call) -> None:
     if logger.isEnabledFor(logging.INFO):
-        logger.info("POST %s%s", wire.base_url, target)
-    return _Call(target, wire.payload(target, body), body)
+        logger.info("POST %s%s", wire.base_url, call.target)
 
 
 def _finished(reply: Reply) -> Reply:
@@ -73,7 +92,7 @@ def _finished(reply: Reply) -> Reply:
     return reply
 
 
-def _failed(error: Exception, call: _Call, wire: Wire, *, stopped: bool) -> Failure:
+def _failed(error: Exception, call: Call, wire: Wire, *, stopped: bool) -> Failure:
     sent = int(getattr(error, "sent", 0)) > 0
     if stopped:
         return Failure("stopped", sent=sent, stopped=True)
@@ -104,26 +123,78 @@ class Exchange:
         Raises:
             Failure: No reply came.
         """
-        from transport_utils.deadline import Deadline
-        from transport_utils.errors import StaleConnection, TransportError
+        return self.end(self.begin(self.prepare(row, reqid, body)))
 
-        call = _prepare(self._wire, row, reqid, body)
+    def prepare(self, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Call:
+        """Build a request, without sending anything.
+
+        Raises:
+            Failure: The configuration cannot be used.
+        """
+        return _prepare(self._wire, row, reqid, body)
+
+    def begin(self, call: Call) -> Call:
+        """Send a request, once the one before has ended, and return at once; :meth:`end` tells what became of it."""
+        after, _, transport_error = _transport()
+        _announce(self._wire, call)
         total_s = self._wire.timeout_s()
-        timeout = _timeout(total_s)
-        deadline = Deadline.after(total_s, time.monotonic())
+        call.limits = (_timeout(total_s), after(total_s, time.monotonic()))
+        try:
+            self._begin(call)
+        except (Failure, transport_error) as error:
+            call.error = error
+        return call
+
+    def _begin(self, call: Call) -> None:
+        with self._lock:
+            if self._stopped:
+                raise Failure("stopped", sent=False, stopped=True)
+            backend = self._backend = self._backend or _make_backend(self._wire)
+        if backend.name == "native":
+            call.channel = backend.channel(self._wire.endpoint)
+            call.begun = call.channel.begin(call.payload, *call.limits)
+
+    def end(self, call: Call) -> Reply:
+        """Wait for the reply to a request that was begun, and return it.
+
+        Raises:
+            Failure: No reply came.
+        """
+        _, stale_connection, transport_error = _transport()
         for attempt in (1, 2):
             try:
-                with self._lock:
-                    if self._stopped:
-                        raise Failure("stopped", sent=False, stopped=True)
-                    backend = self._backend = self._backend or _make_backend(self._wire)
-                return _finished(_perform(backend, self._wire, call, timeout, deadline))
-            except StaleConnection as error:
+                if call.error is not None:
+                    error, call.error = call.error, None
+                    raise error
+                return _finished(self._end(call))
+            except stale_connection as error:
                 if attempt == 2:
                     raise _failed(error, call, self._wire, stopped=self._stopped) from error
-            except TransportError as error:
+                try:
+                    self._begin(call)
+                except transport_error as again:
+                    call.error = again
+            except transport_error as error:
                 raise _failed(error, call, self._wire, stopped=self._stopped) from error
         raise AssertionError  # not reached
+
+    def _end(self, call: Call) -> Reply:
+        if call.begun is not None:
+            begun, call.begun = call.begun, None
+            head, content, _ = call.channel.end(begun, "POST", *call.limits)
+            return _from_head(head, content)
+        from transport_utils.messages import Request
+
+        timeout, deadline = call.limits
+        request = Request("POST", call.target, body=call.body, timeout=timeout)
+        response = self._backend.request(self._wire.endpoint, request, deadline)
+        return decoded(response.status, response.headers, response.content)
+
+    def abandon(self, call: Call) -> None:
+        """Give up a request that was begun; its connection is closed."""
+        begun, call.begun = call.begun, None
+        if begun is not None:
+            call.channel.abandon(begun)
 
     def stop(self) -> None:
         """End the exchange in progress at once, and refuse others until :meth:`start`."""
@@ -144,6 +215,15 @@ class Exchange:
             backend.close()
 
 
+@functools.cache
+def _transport() -> tuple[Callable[..., Deadline], type[Exception], type[Exception]]:
+    """Return what every exchange needs of transport_utils; an import statement per message costs more."""
+    from transport_utils.deadline import Deadline
+    from transport_utils.errors import StaleConnection, TransportError
+
+    return Deadline.after, StaleConnection, TransportError
+
+
 @functools.lru_cache(maxsize=8)
 def _timeout(total_s: float | None) -> Timeout:
     from transport_utils.deadline import Timeout
@@ -156,19 +236,6 @@ def _make_backend(wire: Wire) -> Any:
     from transport_utils.backends import make_backend
 
     return make_backend("urllib3" if wire.endpoint.proxy else "native")
-
-
-def _perform(backend: Any, wire: Wire, call: _Call, timeout: Any, deadline: Any) -> Reply:
-    if backend.name == "native":
-        channel = backend.channel(wire.endpoint)
-        head, content, _ = channel.exchange(call.payload, "POST", timeout, deadline)
-        return _from_head(head, content)
-    from transport_utils.messages import Request
-
-    response = backend.request(
-        wire.endpoint, Request("POST", call.target, body=call.body, timeout=timeout), deadline
-    )
-    return decoded(response.status, response.headers, response.content)
 
 
 def _from_head(head: Any, content: bytes) -> Reply:
@@ -199,6 +266,7 @@ class AsyncExchange:
         from transport_utils.errors import StaleConnection, TransportError
 
         call = _prepare(self._wire, row, reqid, body)
+        _announce(self._wire, call)
         if self._wire.endpoint.proxy:
             raise Failure("a proxy needs the synchronous reader", sent=False)
         if self._backend is None:

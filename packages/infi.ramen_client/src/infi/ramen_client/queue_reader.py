@@ -6,6 +6,7 @@ failure does to a message is decided in :mod:`infi.ramen_client.replies` and :mo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -30,7 +31,7 @@ from infi.ramen_client.delivery import (
 )
 from infi.ramen_client.diskqueue import DeadLetters, FileLock, Sleeper
 from infi.ramen_client.errors import AuthenticationError, AutheticationError, QueueError
-from infi.ramen_client.exchange import Exchange, Failure
+from infi.ramen_client.exchange import Call, Exchange, Failure
 from infi.ramen_client.queue import DefaultQueue
 from infi.ramen_client.replies import Verdict, Verdicts, judge
 from infi.ramen_client.serialization import compress, dump_json
@@ -54,6 +55,7 @@ __all__ = [
 logger = logging.getLogger("ramen_client")
 
 STOP_GRACE_S = 0.05
+ERROR_PAUSE_S = 1.0
 STANDBY_S = 0.1
 """How often a stand-by asks whether the active reader has gone, seconds."""
 
@@ -131,6 +133,7 @@ class QueueReader:
             on_batch=self._mark,
             **self._options,
         )
+        self._flying: tuple[Any, Call] | None = None
         self._stop = threading.Event()
         self._guard = threading.RLock()
         self._ended = threading.Event()
@@ -238,6 +241,7 @@ class QueueReader:
             self._delivery.forget_holds()
             return self._loop(blocking, raise_refusal, sleeper)
         finally:
+            self._land()
             with self._guard:
                 self._runs -= 1
                 self._stop.clear()
@@ -269,11 +273,15 @@ class QueueReader:
     def _loop(self, blocking: bool, raise_refusal: bool, sleeper: Sleeper) -> int:
         count = 0
         untidied = False
-        while not self._stop.is_set():
+        while self._flying is not None or not self._stop.is_set():
             try:
-                row = self._delivery.next(time.monotonic())
+                call = None
+                if self._flying is not None:
+                    (row, call), self._flying = self._flying, None
+                else:
+                    row = self._delivery.next(time.monotonic())
                 if row is not None:
-                    status, verdict = self._deliver(row)
+                    status, verdict = self._deliver(row, call, ahead=True)
                     if status in (self.ACCEPTED, self.DROPPED):
                         count += 1
                         untidied = True
@@ -291,7 +299,7 @@ class QueueReader:
                     raise
                 logger.error("%s; trying again", error)
                 self._on_event("queue-error", error=str(error))
-                sleeper.sleep(1.0, for_pushes=False)
+                sleeper.sleep(ERROR_PAUSE_S, for_pushes=False)
                 continue
             if not blocking:
                 break
@@ -312,26 +320,53 @@ class QueueReader:
         self._status.note(self._delivery, idle=True)
         self._blacklist.save()
 
-    def _deliver(self, row: Any) -> tuple[int, Verdict | None]:
-        """Send one message and settle it; return 1.40's status and what the server said."""
+    def _deliver(
+        self, row: Any, call: Call | None = None, *, ahead: bool = False
+    ) -> tuple[int, Verdict | None]:
+        """Send one message and settle it; return 1.40's status and what the server said.
+
+        Args:
+            row: The message.
+            call: Its request, if it has been sent already.
+            ahead: Send the next message, too, as soon as this one is accepted; settling this one then does not keep the
+                server waiting.
+        """
         delivery = self._delivery
-        if delivery.blacklisted(row):
+        if call is None and delivery.blacklisted(row):
             return self.DROPPED, None
+        following = prepared = None
         try:
-            body = self._wire.body(row["data"])
-        except (ValueError, TypeError) as error:
-            delivery.bury(row, f"damaged on disk, {error}", None)
-            return self.DROPPED, None
-        try:
-            reply = self._session.send(row, reqid_of(row), body)
+            if call is None:
+                try:
+                    body = self._wire.body(row["data"])
+                except (ValueError, TypeError) as error:
+                    delivery.bury(row, f"damaged on disk, {error}", None)
+                    return self.DROPPED, None
+                call = self._session.begin(self._session.prepare(row, reqid_of(row), body))
+            if ahead and (following := delivery.ahead()) is not None:
+                with contextlib.suppress(ValueError, TypeError):  # met again when its turn comes
+                    body = self._wire.body(following["data"])
+                    prepared = self._session.prepare(following, reqid_of(following), body)
+            reply = self._session.end(call)
         except Failure as failure:
             if failure.stopped:
                 delivery.put_back(row)
             elif delivery.fail(row, failure, sent=failure.sent):
                 return self.DROPPED, None
             return self.RETRY, None
-        verdict = delivery.settle(row, reply)
+        verdict = judge(reply)
+        if prepared is not None and verdict.kind is Verdicts.ACCEPTED and not self._stop.is_set():
+            delivery.take_ahead()
+            self._flying = following, self._session.begin(prepared)
+        verdict = delivery.settle(row, reply, verdict)
         return status_of(verdict), verdict
+
+    def _land(self) -> None:
+        """Give back a message that was sent ahead and whose reply nobody will wait for."""
+        if self._flying is not None:
+            (row, call), self._flying = self._flying, None
+            self._session.abandon(call)
+            self._delivery.put_back(row)
 
     def _mark(self, first: int, last: int) -> None:
         """Say, in the lock file, which messages are being sent: trimming spares them."""
