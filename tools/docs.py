@@ -1,18 +1,17 @@
 """Build the documentation of all packages into ``site/``: ``hatch run docs [PACKAGE ...]``.
 
 Every warning is an error, every name of ours that a page refers to must exist, and every link inside the site must lead
-somewhere, to the section too. transport-utils goes first, since the others link to it. Needs no network.
+somewhere, to the section too. transport-utils goes first, since the others link to it, and the pages of ``docs/``,
+where the site begins, go last. Needs no network.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import html
 import html.parser
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import urllib.parse
@@ -20,6 +19,8 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "site"
 FIRST = "transport-utils"
+OVERVIEW = "service-clients"
+"""Name of the section made of ``docs/``, which links to all packages."""
 CONF = ROOT / "tools" / "sphinx"
 
 
@@ -39,30 +40,20 @@ def version_of(package: pathlib.Path) -> str:
     raise SystemExit(f"{path}: no literal __version__")
 
 
-def summary_of(package: pathlib.Path) -> str:
-    """Return the one-line description of a package's metadata."""
-    text = (package / "pyproject.toml").read_text(encoding="utf-8")
-    match = re.search(r'^description = "(.*)"$', text, re.MULTILINE)
-    return match[1] if match else ""
-
-
-def build(package: pathlib.Path, linked: list[str]) -> int:
-    """Build one package's pages; return Sphinx's exit status."""
+def build(name: str, pages: pathlib.Path, version: str, linked: list[str]) -> int:
+    """Build one section's pages; return Sphinx's exit status."""
     environment = {
         **os.environ,
-        "DOCS_PACKAGE": str(package),
         "DOCS_SITE": str(SITE),
-        "DOCS_NAME": package.name,
-        "DOCS_VERSION": version_of(package),
+        "DOCS_NAME": name,
+        "DOCS_VERSION": version,
         "DOCS_LINKED": " ".join(linked),
     }
     # Always afresh: a page that is not read again would not repeat its warnings.
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", "-a", "-W", "--keep-going", "-q"]
-    folders = ["-c", str(CONF), "-d", str(SITE / ".doctrees" / package.name)]
+    folders = ["-c", str(CONF), "-d", str(SITE / ".doctrees" / name)]
     return subprocess.call(
-        [*command, *folders, str(package / "docs"), str(SITE / package.name)],
-        cwd=ROOT,
-        env=environment,
+        [*command, *folders, str(pages), str(SITE / name)], cwd=ROOT, env=environment
     )
 
 
@@ -112,22 +103,14 @@ def broken_links(site: pathlib.Path) -> list[str]:
     return broken
 
 
-def write_landing_page(built: list[pathlib.Path]) -> None:
-    """Write ``site/index.html``: one line per package."""
-    rows = "\n".join(
-        f'<li><a href="{path.name}/index.html"><b>{path.name}</b> {version_of(path)}</a>'
-        f"<br>{html.escape(summary_of(path))}</li>"
-        for path in built
-    )
+def write_entrance(built: list[str]) -> None:
+    """Write ``site/index.html``, which leads to the overview, or to the last section built where there is none."""
+    start = OVERVIEW if (SITE / OVERVIEW).exists() else built[-1]
     (SITE / "index.html").write_text(
         "<!doctype html>\n"
-        '<html lang="en"><head><meta charset="utf-8"><title>service-clients</title>\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        "<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}"
-        "li{margin:.8rem 0}@media(prefers-color-scheme:dark){body{background:#131416;color:#ddd}a{color:#7ab8ff}}"
-        "</style></head>\n<body><h1>service-clients</h1>\n"
-        "<p>Drop-in successors of five client libraries, over one transport.</p>\n"
-        f"<ul>\n{rows}\n</ul></body></html>\n",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{OVERVIEW}</title>\n'
+        f'<meta http-equiv="refresh" content="0; url={start}/index.html"></head>\n'
+        f'<body><a href="{start}/index.html">{OVERVIEW}</a></body></html>\n',
         encoding="utf-8",
     )
 
@@ -142,17 +125,21 @@ def main(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"no documentation for {', '.join(sorted(unknown))}")
     SITE.mkdir(exist_ok=True)
-    built: list[pathlib.Path] = []
+    built: list[str] = []
     failed = []
     for package in known:
         if wanted and package.name not in (*wanted, FIRST):
             continue
-        linked = [path.name for path in built if path.name == FIRST]
+        linked = [name for name in built if name == FIRST]
         print(f"docs of {package.name}", flush=True)
-        if build(package, linked):
+        if build(package.name, package / "docs", version_of(package), linked):
             failed.append(package.name)
-        built.append(package)
-    write_landing_page(built)
+        built.append(package.name)
+    if not wanted and not failed:
+        print("overview", flush=True)
+        if build(OVERVIEW, ROOT / "docs", "", built):
+            failed.append(OVERVIEW)
+    write_entrance(built)
     broken = [] if failed else broken_links(SITE)
     for line in broken:
         print(f"broken link: {line}")

@@ -1,13 +1,12 @@
 """Sphinx settings shared by the documentation of all packages; ``tools/docs.py`` says which one is built.
 
-Reads the environment: ``DOCS_PACKAGE`` (folder of the package), ``DOCS_SITE`` (folder of the whole site),
-``DOCS_VERSION``, ``DOCS_NAME`` and ``DOCS_LINKED`` (packages built before, separated by spaces).
+Reads the environment: ``DOCS_SITE`` (folder of the whole site), ``DOCS_NAME`` and ``DOCS_VERSION`` of the section that
+is built, and ``DOCS_LINKED`` (sections built before, separated by spaces).
 """
 
 import os
 import pathlib
 
-package = pathlib.Path(os.environ["DOCS_PACKAGE"])
 site = pathlib.Path(os.environ["DOCS_SITE"])
 
 project = os.environ["DOCS_NAME"]
@@ -47,7 +46,7 @@ intersphinx_mapping = {
 }
 
 html_theme = "furo"
-html_title = f"{project} {version}"
+html_title = f"{project} {version}".strip()
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {"announcement": '<a href="../index.html">service-clients: all packages</a>'}

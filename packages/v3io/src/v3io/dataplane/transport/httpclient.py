@@ -267,7 +267,7 @@ class Transport(abstract.Transport):
     ) -> bool:
         """Send the calls of a batch; see the base class.
 
-        See :mod:`v3io.dataplane.transport.window`. While others keep the pool's connections busy, the batch goes on
+        See ``transport.window``. While others keep the pool's connections busy, the batch goes on
         with those it has: two batches never wait for each other.
         """
         if not self._is_plain:
