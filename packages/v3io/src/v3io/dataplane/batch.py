@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from v3io.dataplane.queued_call import NOT_RUN, QueuedCall
+from v3io.dataplane.recorder import Recorder
 from v3io.dataplane.request import Request
 
 __all__ = ["Batch", "BatchCalls", "QueuedCall", "collect"]
@@ -86,8 +87,6 @@ class BatchCalls:
         Args:
             client: Its calls of several requests are run as they are.
         """
-        from v3io.dataplane.recorder import Recorder  # whose object calls use batches
-
         self._recorder = recorder = Recorder(client._access_key)
         for name in _FLAT:
             setattr(self, name, getattr(recorder, name))

@@ -20,6 +20,9 @@ class Sender(Protocol):
     _trace: Trace | None
     _transport: Any
 
+    def create_batch(self) -> Any:
+        """Return a new batch."""
+
     def _send(
         self,
         container: str | None,

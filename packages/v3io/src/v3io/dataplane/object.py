@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from v3io.dataplane import request
-from v3io.dataplane.batch import Batch
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 from v3io.transfers import (
@@ -252,7 +251,7 @@ class Model(BaseModel):
         window = self._client._transport.max_connections
         done = 0
         for first in range(0, len(ranges), window):
-            batch = Batch(self._client)
+            batch = self._client.create_batch()
             group = ranges[first : first + window]
             for start, length in group:
                 batch.object.get(container, path, access_key, offset=start, num_bytes=length)

@@ -53,6 +53,14 @@ class Recorder(FlatCalls[QueuedCall]):
 
     request = _send
 
+    def create_batch(self) -> Any:
+        """Refuse: a batch is not queued within another.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a batch cannot queue a batch")
+
     def take(self) -> list[QueuedCall]:
         """Return what has been recorded, and begin anew."""
         taken, self.queue = self.queue, []

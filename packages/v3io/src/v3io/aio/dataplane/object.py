@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import AsyncIterator, Callable
 from typing import IO, Any
 
-from v3io.aio.dataplane.batch import AsyncBatch
 from v3io.dataplane import request
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
@@ -246,7 +245,7 @@ class Model(BaseModel):
         window = self._client._transport.max_connections
         done = 0
         for first in range(0, len(ranges), window):
-            batch = AsyncBatch(self._client)
+            batch = self._client.create_batch()
             group = ranges[first : first + window]
             for start, length in group:
                 batch.object.get(container, path, access_key, offset=start, num_bytes=length)
