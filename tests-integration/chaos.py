@@ -364,19 +364,19 @@ class Workloads:
         ) as consumer:
             stopper = threading.Timer(0, lambda: None)
             if not to_the_end:
-                stopper = threading.Thread(target=self._close_at_the_end, args=(consumer,))
+                stopper = threading.Thread(target=self._stop_at_the_end, args=(consumer,))
             stopper.start()
             try:
                 for record in consumer:
                     self.consumed[int(record.data)] += 1
             finally:
-                consumer._closing.set()
+                consumer.stop()
                 stopper.join()
 
-    def _close_at_the_end(self, consumer: Consumer) -> None:
-        while not self.ending.wait(0.05) and not consumer._closing.is_set():
+    def _stop_at_the_end(self, consumer: Consumer) -> None:
+        while not self.ending.wait(0.05) and not consumer.stopped:
             pass
-        consumer._closing.set()
+        consumer.stop()
 
     def push(self) -> None:
         """Push messages; every push that returns must arrive once."""

@@ -1,9 +1,11 @@
 """Producing and consuming: batches, consumer groups, commits and lag, against the mock server and without it."""
 
+import asyncio
 import contextlib
 import datetime
 import json
 import pickle
+import threading
 
 import pytest
 from hypothesis import given
@@ -151,6 +153,34 @@ def test_a_record_that_was_handed_out_but_not_finished_is_delivered_again(client
         assert [record.data for record in consumer] == [b"b"]
 
 
+def test_a_stopped_consumer_finishes_the_record_in_hand_and_keeps_its_place_until_closed(client):
+    client.stream.create("bigdata", "/s", 1)
+    client.stream.put_records("bigdata", "/s", [{"data": "a"}, {"data": "b"}])
+    settings = GroupSettings(1, heartbeat_s=0.05, session_timeout_s=5.0, state_attempts=2)
+    with Consumer(client, "bigdata", "/s", group="g", settings=settings) as consumer:
+        for record in consumer:
+            stopper = threading.Thread(target=consumer.stop)
+            stopper.start()
+            stopper.join()
+            assert record.data == b"a"
+            with pytest.raises(GroupFull):
+                consume(client, settings=settings).open()
+        assert consumer.stopped
+        assert list(consumer) == []
+    with consume(client) as consumer:
+        assert [record.data for record in consumer] == [b"b"]
+
+
+def test_stop_ends_an_iteration_that_waits_for_records(client):
+    client.stream.create("bigdata", "/s", 1)
+    patient = GroupSettings(1, poll_s=3600.0)
+    with Consumer(client, "bigdata", "/s", group="g", settings=patient) as consumer:
+        stopper = threading.Timer(0.05, consumer.stop)
+        stopper.start()
+        assert list(consumer) == []
+        stopper.join()
+
+
 def test_two_members_share_the_shards_and_a_third_finds_no_place(client):
     client.stream.create("bigdata", "/s", 4)
     settings = GroupSettings(2, heartbeat_s=0.05, session_timeout_s=5.0, state_attempts=2)
@@ -235,3 +265,17 @@ async def test_the_asyncio_forms_produce_consume_and_commit(v3io_server):
                 client, "bigdata", "/s", group="g", settings=FAST, stop_when_idle=True
             ) as consumer:
                 assert [record.data async for record in consumer] == expected
+
+
+async def test_the_asyncio_consumer_can_be_stopped_while_it_waits(v3io_server):
+    async with aio_dataplane.Client(
+        endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR"
+    ) as client:
+        await client.stream.create("bigdata", "/s", 1)
+        patient = GroupSettings(1, poll_s=3600.0)
+        async with aio_streams.Consumer(
+            client, "bigdata", "/s", group="g", settings=patient
+        ) as consumer:
+            asyncio.get_running_loop().call_later(0.05, consumer.stop)
+            assert [record async for record in consumer] == []
+            assert consumer.stopped

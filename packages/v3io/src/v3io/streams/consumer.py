@@ -48,7 +48,7 @@ class Consumer(GroupMember):
     Raises:
         ValueError: A name or figure is wrong. Nothing is sent before the first ``next()`` or :meth:`open`.
 
-    Iterate on one thread; :meth:`close`, :meth:`commit` and :meth:`lag` may be called on others. Not fork-safe: open it
+    Iterate on one thread; :meth:`stop`, :meth:`close`, :meth:`commit` and :meth:`lag` may be called on others. Not fork-safe: open it
     in the process that reads.
     """
 
@@ -77,6 +77,7 @@ class Consumer(GroupMember):
             access_key=access_key,
         )
         self._closing = threading.Event()
+        self._stopping = threading.Event()
         self._lock = threading.RLock()
         self._heartbeat: threading.Thread | None = None
 
@@ -106,7 +107,7 @@ class Consumer(GroupMember):
         """Return the next record; the one before counts as processed.
 
         Raises:
-            StopIteration: The consumer was closed, or is idle and told to stop then.
+            StopIteration: The consumer was stopped or closed, or is idle and told to stop then.
             HttpResponseError: A call failed for good; calling again tries again.
             TransportError: The platform could not be reached within the client's retries.
         """
@@ -118,7 +119,7 @@ class Consumer(GroupMember):
         while True:
             self._commit_when_due()
             with self._lock:
-                if self._ready and not self._closing.is_set():
+                if self._ready and not self._stopping.is_set():
                     self._handed_out = self._ready.popleft()
                     return self._handed_out
             if not self._fill():
@@ -126,7 +127,7 @@ class Consumer(GroupMember):
 
     def _fill(self) -> bool:
         """Fetch from the shards in turn until one has records; return whether the iteration goes on."""
-        while not self._closing.is_set():
+        while not self._stopping.is_set():
             error, self._heartbeat_error = self._heartbeat_error, None
             if error is not None:
                 raise error
@@ -138,7 +139,7 @@ class Consumer(GroupMember):
             if self._stop_when_idle:
                 return False
             self._commit_when_due()
-            self._closing.wait(self.settings.poll_s)
+            self._stopping.wait(self.settings.poll_s)
         return False
 
     def _fetch(self, positions: Positions, shard: int) -> bool:
@@ -217,6 +218,19 @@ class Consumer(GroupMember):
             result: T = finished.value
             return result
 
+    def stop(self) -> None:
+        """End the iteration from another thread: the loop gets no further record, at the latest after a fetch.
+
+        The member keeps its place until :meth:`close`, so that the record in hand can be finished. Records that were
+        fetched and not handed out are delivered again. May be called more than once.
+        """
+        self._stopping.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` or :meth:`close` has been called."""
+        return self._stopping.is_set()
+
     def close(self) -> None:
         """Commit what was processed, leave the group and end the heartbeat; may be called more than once.
 
@@ -225,6 +239,7 @@ class Consumer(GroupMember):
         Raises:
             HttpResponseError: The last commit was refused; the member has left all the same.
         """
+        self._stopping.set()
         self._closing.set()
         heartbeat, self._heartbeat = self._heartbeat, None
         if heartbeat is not None:

@@ -59,6 +59,7 @@ class Consumer(GroupMember):
             access_key=access_key,
         )
         self._closing = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._heartbeat: asyncio.Task[None] | None = None
 
     async def open(self) -> Consumer:
@@ -82,7 +83,7 @@ class Consumer(GroupMember):
         """Return the next record; the one before counts as processed.
 
         Raises:
-            StopAsyncIteration: The consumer was closed, or is idle and told to stop then.
+            StopAsyncIteration: The consumer was stopped or closed, or is idle and told to stop then.
             HttpResponseError, TransportError: As for the blocking consumer.
         """
         await self.open()
@@ -91,14 +92,14 @@ class Consumer(GroupMember):
         self._handed_out = None
         while True:
             await self._commit_when_due()
-            if self._ready and not self._closing.is_set():
+            if self._ready and not self._stopping.is_set():
                 self._handed_out = self._ready.popleft()
                 return self._handed_out
             if not await self._fill():
                 raise StopAsyncIteration
 
     async def _fill(self) -> bool:
-        while not self._closing.is_set():
+        while not self._stopping.is_set():
             error, self._heartbeat_error = self._heartbeat_error, None
             if error is not None:
                 raise error
@@ -111,7 +112,7 @@ class Consumer(GroupMember):
             if self._stop_when_idle:
                 return False
             await self._commit_when_due()
-            await self._pause(self.settings.poll_s)
+            await self._pause(self.settings.poll_s, self._stopping)
         return False
 
     async def _fetch(self, positions: Positions, shard: int) -> bool:
@@ -127,9 +128,10 @@ class Consumer(GroupMember):
             self._ready.extend(records)
         return bool(records)
 
-    async def _pause(self, seconds: float) -> None:
+    @staticmethod
+    async def _pause(seconds: float, unless: asyncio.Event) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+            await asyncio.wait_for(unless.wait(), seconds)
 
     async def _commit_when_due(self) -> None:
         if time.monotonic() - self._committed_at >= self.settings.commit_s:
@@ -182,14 +184,24 @@ class Consumer(GroupMember):
                     else:
                         step = steps.send(response)
                 else:
-                    await self._pause(step.seconds)
+                    await self._pause(step.seconds, self._closing)
                     step = next(steps)
         except StopIteration as finished:
             result: T = finished.value
             return result
 
+    def stop(self) -> None:
+        """End the iteration from another task; as for the blocking consumer."""
+        self._stopping.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` or :meth:`close` has been called."""
+        return self._stopping.is_set()
+
     async def close(self) -> None:
         """Commit what was processed, leave the group and end the heartbeat; may be called more than once."""
+        self._stopping.set()
         self._closing.set()
         heartbeat, self._heartbeat = self._heartbeat, None
         if heartbeat is not None:
