@@ -65,6 +65,10 @@ class _Links(html.parser.HTMLParser):
         self.links: set[str] = set()
         self.names: set[str] = set()
 
+    def handle_data(self, data: str) -> None:
+        # A role whose name cannot be read stays as it was typed.
+        self.links.update(re.findall(r"\{external\+[^}]*\}", data))
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
             if name == "id" or (tag == "a" and name == "name"):

@@ -41,7 +41,10 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 intersphinx_mapping = {
-    name: (f"../{name}/", str(site / name / "objects.inv"))
+    name.replace(".", "-"): (
+        f"../{name}/",
+        str(site / name / "objects.inv"),
+    )  # as roles may be called
     for name in os.environ["DOCS_LINKED"].split()
 }
 

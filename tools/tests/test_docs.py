@@ -13,11 +13,12 @@ def test_links_that_lead_nowhere_are_found(docs, tmp_path):
         '<a href="b.html">x</a><a href="https://example.org/b.html">not ours</a><a href="#top">x</a>'
     )
     (tmp_path / "a" / "page.html").write_text(
-        '<p id="here"><a href="../index.html">ok</a><img src="no.png">'
+        '<p id="here"><a href="../index.html">ok</a><img src="no.png">{external+a.b:doc}'
     )
     (tmp_path / "a" / "index.html").write_text('<a href="page%2Ehtml">ok</a>')
     assert docs.broken_links(tmp_path) == [
         "a/page.html: no.png",
+        "a/page.html: {external+a.b:doc}",
         "index.html: #top",
         "index.html: a/page.html#gone",
         "index.html: b.html",
