@@ -7,9 +7,8 @@ checked by ``validate()``, attributes stay assignable.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from infi.ramen_client.errors import DataError, ValidationError
 
@@ -80,8 +79,7 @@ def to_bool(value: Any) -> bool:
     raise ValidationError("Must be either true or false.")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field of a model.
 
     Args:

@@ -8,13 +8,12 @@ under the same request id.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from infi.ramen_client.blacklist import Blacklist
 from infi.ramen_client.config import QueueReaderConfig
@@ -74,13 +73,11 @@ def reqid_of(row: Mapping[str, Any] | Any) -> str:
     return str(reqid) if reqid not in (None, "") else str(row["id"])
 
 
-@dataclasses.dataclass(slots=True)
-class _Hold:
+class _Hold(NamedTuple):
     until: float
     first_id: int
 
 
-@dataclasses.dataclass(slots=True)
 class Stats:
     """What a reader has done since it was made.
 
@@ -94,13 +91,17 @@ class Stats:
         last_accepted_at: When the last message was accepted, seconds since 1970; ``None`` for never.
     """
 
-    accepted: int = 0
-    dropped: int = 0
-    dead: int = 0
-    retries: int = 0
-    last_error: str | None = None
-    last_error_at: float | None = None
-    last_accepted_at: float | None = None
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.dropped = 0
+        self.dead = 0
+        self.retries = 0
+        self.last_error: str | None = None
+        self.last_error_at: float | None = None
+        self.last_accepted_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Stats({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Delivery:
@@ -289,7 +290,7 @@ class Delivery:
             self._pauses = 0
             self.bury(row, verdict.reason, reply)
         elif self._fail(row, verdict, reply):
-            return dataclasses.replace(verdict, kind=Verdicts.DEAD)
+            return verdict._replace(kind=Verdicts.DEAD)
         return verdict
 
     def take_rule(self, rule: Any) -> None:

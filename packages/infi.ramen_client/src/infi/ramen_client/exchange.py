@@ -7,7 +7,6 @@ come, and every message can be repeated under its request id.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import threading
@@ -41,27 +40,31 @@ class Failure(Exception):
         self.stopped = stopped
 
 
-@dataclasses.dataclass(slots=True)
 class Call:
     """A request, and what has become of it.
 
-    Attributes:
+    Args:
         target: Path and query.
         payload: Head and body.
         body: The body.
+
+    Attributes:
         channel: What it was sent through, ``None`` before and through a proxy.
         begun: The request on its way, as the channel knows it.
         error: Why it could not be sent.
         limits: Limits of its parts, and when it must have ended.
     """
 
-    target: str
-    payload: bytes
-    body: bytes
-    channel: Any = None
-    begun: Any = None
-    error: Exception | None = None
-    limits: tuple[Any, Any] = (None, None)
+    __slots__ = ("begun", "body", "channel", "error", "limits", "payload", "target")
+
+    def __init__(self, target: str, payload: bytes, body: bytes) -> None:
+        self.target = target
+        self.payload = payload
+        self.body = body
+        self.channel: Any = None
+        self.begun: Any = None
+        self.error: Exception | None = None
+        self.limits: tuple[Any, Any] = (None, None)
 
 
 def _prepare(wire: Wire, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Call:

@@ -9,11 +9,10 @@ Source: section C2 of the protocol notes; 1.40 removed the message after every s
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Reply", "Verdict", "Verdicts", "judge"]
 
@@ -76,8 +75,7 @@ class Reply:
         return self.body[:limit].decode("utf-8", "replace")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a reply means.
 
     Attributes:

@@ -6,7 +6,6 @@ A small JSON file beside the queue, replaced at most twice a second.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import time
@@ -43,7 +42,7 @@ class StatusFile:
         if now < self._due and not idle:
             return
         stats = delivery.stats
-        facts = dataclasses.astuple(stats)
+        facts = tuple(vars(stats).values())
         if facts == self._last:
             return
         self._last = facts
@@ -58,7 +57,7 @@ class StatusFile:
             "written_at": time.time(),
             "rate_per_s": round(self._rate, 2),
             "waiting": delivery.is_held(),
-            **dataclasses.asdict(stats),
+            **vars(stats),
         }
         text = json.dumps(report)
         with (
