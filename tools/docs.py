@@ -12,6 +12,7 @@ import ast
 import html.parser
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import urllib.parse
