@@ -14,9 +14,6 @@ from loudml.aio import AsyncLoud
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pylm import telemetry as pylm_telemetry
 from v3io.aio.dataplane import Client as V3ioClient
 from ya_httpx_client import Session
@@ -73,14 +70,13 @@ async def test_a_handler_on_the_providers_uses_v3io_and_loudml(platform):
 
 
 @pytest.mark.timeout(120)
-async def test_one_trace_crosses_all_five_clients(platform, ramen_server, tmp_path, monkeypatch):
-    exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+async def test_one_trace_crosses_all_five_clients(
+    platform, ramen_server, tmp_path, monkeypatch, spans
+):
+    reader = InMemoryMetricReader()
     meters = MeterProvider([reader])
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", meters)
-    pylm_telemetry.instrument(provider)
+    pylm_telemetry.instrument()
     v3io_server, loudml = platform
     try:
         with telemetry.statistics_cluster(1) as db_address:
@@ -103,9 +99,7 @@ async def test_one_trace_crosses_all_five_clients(platform, ramen_server, tmp_pa
                     ship(ramen_server.hostname, tmp_path / "queue", figures)
     finally:
         pylm_telemetry.uninstrument()
-    of_the_trace = [
-        s for s in exporter.get_finished_spans() if s.context.trace_id == root.context.trace_id
-    ]
+    of_the_trace = [span for span in spans() if span.context.trace_id == root.context.trace_id]
     scopes = {span.instrumentation_scope.name for span in of_the_trace}
     assert {"application", "pylm", "v3io", "ya_httpx_client", "transport_utils"} <= scopes
     assert "ramen_client.messages" in measured(reader)  # infi.ramen_client reports metrics

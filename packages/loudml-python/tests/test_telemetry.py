@@ -4,18 +4,6 @@ import pytest
 from loudml import Loud, NativeHttpConnection
 from loudml.aio import AsyncLoud
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-
-@pytest.fixture
-def spans(monkeypatch):
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    return exporter.get_finished_spans
 
 
 @pytest.mark.parametrize("options", [{}, {"connection_class": NativeHttpConnection}])

@@ -283,23 +283,11 @@ def test_object_of_no_http_library_is_refused():
         library_of(3)
 
 
-async def test_request_is_a_span_with_its_story():
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace._TRACER_PROVIDER, before = provider, trace._TRACER_PROVIDER
-    try:
-        await deliver(make(Scripted(failure(*SENT)), Scripted()), request())
-        with pytest.raises(httpx.RemoteProtocolError):
-            await deliver(make(Scripted(failure(*SENT))), request("POST"))
-    finally:
-        trace._TRACER_PROVIDER = before
-    answered, failed = exporter.get_finished_spans()
+async def test_request_is_a_span_with_its_story(spans):
+    await deliver(make(Scripted(failure(*SENT)), Scripted()), request())
+    with pytest.raises(httpx.RemoteProtocolError):
+        await deliver(make(Scripted(failure(*SENT))), request("POST"))
+    answered, failed = spans()
     assert answered.name == "ya_httpx_client GET"
     assert answered.attributes["ya_httpx_client.executions"] == 2
     assert answered.attributes["http.response.status_code"] == 200

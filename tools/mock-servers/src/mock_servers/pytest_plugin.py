@@ -4,7 +4,10 @@ Each server's fixtures live beside it in ``mock_servers.<server>.fixtures`` and 
 to a test that does not ask for it; a project that wants the leak check everywhere sets ``usefixtures = no_leaks``.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +17,9 @@ from mock_servers.ramen.fixtures import ramen_server
 from mock_servers.v3io.fixtures import v3io_server
 from mock_servers.yagna.fixtures import make_yagna, yagna
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
 __all__ = [
     "loudml_cluster",
     "loudml_server",
@@ -22,6 +28,7 @@ __all__ = [
     "make_yagna",
     "no_leaks",
     "ramen_server",
+    "spans",
     "v3io_server",
     "yagna",
 ]
@@ -39,3 +46,20 @@ def no_leaks() -> Iterator[None]:
     yield
     if found := leaked(before):
         pytest.fail(found)
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[ReadableSpan, ...]]:
+    """Return a function that gives the spans which have ended so far; they go nowhere else during the test.
+
+    Needs ``opentelemetry-sdk``.
+    """
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    return exporter.get_finished_spans

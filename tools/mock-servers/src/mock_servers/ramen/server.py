@@ -9,8 +9,7 @@ import asyncio
 import pathlib
 import urllib.parse
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,17 +21,15 @@ from mock_servers.ramen.app import CONTROL_PATHS, Knobs, RamenApplication
 from mock_servers.ramen.rules import Rules
 from mock_servers.ramen.store import Store
 from mock_servers.runner import ServerThread
+from mock_servers.stored import StoredServer
 from mock_servers.traffic import TrafficLog
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["DEFAULT_TOKENS", "RamenServer"]
 
 DEFAULT_TOKENS: Mapping[str, Mapping[str, Any]] = {"good-token": {}}
 
 
-class RamenServer:
+class RamenServer(StoredServer):
     """One Ramen server on 127.0.0.1.
 
     Args:
@@ -66,7 +63,7 @@ class RamenServer:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
             file = data / "ramen.sqlite"
-        self.store = Store(file)
+        self.store: Store = Store(file)
         self.rules = Rules()
         self.knobs = Knobs()
         self.faults = FaultBoard()
@@ -98,48 +95,14 @@ class RamenServer:
         await self._controlled(scope, receive, send)
 
     @property
-    def url(self) -> str:
-        """Base address, ``http://127.0.0.1:port``."""
-        return self._thread.url
-
-    @property
     def hostname(self) -> str:
         """Host and port, as a reader's configuration wants them."""
         return urllib.parse.urlsplit(self.url).netloc
-
-    def start(self) -> Self:
-        """Serve; see :meth:`mock_servers.runner.ServerThread.start`."""
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Stop serving; the messages stay, and :meth:`start` serves again on the same port."""
-        self._thread.stop()
-
-    def kill(self) -> None:
-        """Vanish as a crashed process does; :meth:`start` serves again on the same port."""
-        self._thread.kill()
-
-    def close(self) -> None:
-        """Stop serving and close the database."""
-        self._thread.stop()
-        self.store.close()
 
     def reset(self) -> None:
         """Forget messages and rules."""
         self.store.clear()
         self.rules.clear()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Compat:

@@ -8,27 +8,23 @@ from __future__ import annotations
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from mock_servers.control import Controlled
 from mock_servers.faults import FaultBoard
 from mock_servers.runner import ServerThread
+from mock_servers.stored import StoredServer
 from mock_servers.traffic import TrafficLog
 from mock_servers.v3io.access import Access, Grant
 from mock_servers.v3io.app import V3ioApplication
 from mock_servers.v3io.items import ScanKnobs
 from mock_servers.v3io.store import Store
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["DEFAULT_CONTAINERS", "V3ioServer"]
 
 DEFAULT_CONTAINERS = ("bigdata", "projects", "users")
 
 
-class V3ioServer:
+class V3ioServer(StoredServer):
     """One emulated web API on 127.0.0.1.
 
     Args:
@@ -60,7 +56,7 @@ class V3ioServer:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
             file = data / "v3io.sqlite"
-        self.store = Store(file, containers, clock)
+        self.store: Store = Store(file, containers, clock)
         self.knobs = ScanKnobs()
         self.faults = FaultBoard()
         self.traffic = traffic or TrafficLog()
@@ -80,40 +76,6 @@ class V3ioServer:
         )
 
     @property
-    def url(self) -> str:
-        """Base address, known once started."""
-        return self._thread.url
-
-    @property
     def port(self) -> int:
         """Port, known once started."""
         return self._thread.port
-
-    def start(self) -> Self:
-        """Serve in a thread of this process; see :meth:`mock_servers.runner.ServerThread.start`."""
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Stop serving; the data stay, and :meth:`start` serves them again on the same port."""
-        self._thread.stop()
-
-    def kill(self) -> None:
-        """Vanish as a crashed process does."""
-        self._thread.kill()
-
-    def close(self) -> None:
-        """Stop serving and close the data; idempotent."""
-        self._thread.stop()
-        self.store.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
