@@ -48,8 +48,8 @@ class Consumer(GroupMember):
     Raises:
         ValueError: A name or figure is wrong. Nothing is sent before the first ``next()`` or :meth:`open`.
 
-    Iterate on one thread; :meth:`stop`, :meth:`close`, :meth:`commit` and :meth:`lag` may be called on others. Not fork-safe: open it
-    in the process that reads.
+    Iterate on one thread; :meth:`stop`, :meth:`close`, :meth:`commit` and :meth:`lag` may be called on others. Not
+    fork-safe: open it in the process that reads.
     """
 
     def __init__(
