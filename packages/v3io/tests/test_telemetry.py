@@ -17,7 +17,7 @@ def test_a_call_is_a_span_below_the_current_one(v3io_server, spans):
             client.get_object("users", "missing")
         client.batch.kv.get("users", "t", "secret-key")
         client.batch.wait()
-    put, got, root = spans()
+    put, got, batch, root = spans()
     assert (put.name, put.parent.span_id) == ("v3io put_item", root.context.span_id)
     assert put.attributes["http.response.status_code"] == 200
     assert put.attributes["v3io.container"] == "users"
@@ -25,6 +25,7 @@ def test_a_call_is_a_span_below_the_current_one(v3io_server, spans):
     assert (got.name, got.attributes["error.type"]) == ("v3io get_object", "NotFound")
     assert got.attributes["http.response.status_code"] == 404
     assert not got.status.is_ok
+    assert (batch.name, batch.parent.span_id) == ("v3io batch", root.context.span_id)
     assert "secret" not in repr([span.to_json() for span in spans()])
 
 
@@ -43,3 +44,55 @@ def test_nothing_is_traced_when_switched_off(v3io_server, spans, monkeypatch):
     with Client(endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR") as client:
         client.get_containers()
     assert spans() == ()
+
+
+def traceparents(server):
+    return {
+        dict(exchange.request_headers).get("traceparent") for exchange in server.traffic.requests
+    }
+
+
+def parent(span):
+    return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+
+
+@pytest.mark.parametrize("kind", ["httpclient", "requests"])
+def test_the_context_of_each_call_travels_to_the_platform(v3io_server, spans, kind):
+    with Client(
+        endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR", transport_kind=kind
+    ) as client:
+        client.kv.put("users", "t", "k", {"a": 1})
+        client.object.put("users", "o", body="x", append=True)
+        assert client.object.get("users", "o", offset=0, num_bytes=1).body == b"x"
+    assert traceparents(v3io_server) == {parent(span) for span in spans()}
+    assert len(spans()) == 3
+
+
+def test_a_batch_is_one_span_whose_context_all_its_requests_carry(v3io_server, spans):
+    with Client(endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR") as client:
+        for number in range(3):
+            client.batch.kv.put("users", "t", f"k{number}", {"a": 1})
+        client.batch.object.get("users", "missing")
+        client.batch.wait(return_errors=True)
+        client.batch.object.get("users", "missing")
+        with pytest.raises(NotFound):
+            client.batch.wait()
+        assert client.batch.wait() == []
+    mixed, failing = spans()
+    assert mixed.name == failing.name == "v3io batch"
+    assert dict(mixed.attributes)["v3io.batch.calls"] == 4
+    assert mixed.attributes["v3io.batch.failed"] == 1
+    assert failing.attributes["error.type"] == "NotFound"
+    assert not failing.status.is_ok
+    assert traceparents(v3io_server) == {parent(mixed), parent(failing)}
+
+
+async def test_an_asyncio_call_and_batch_carry_their_context_too(v3io_server, spans):
+    async with aio_dataplane.Client(
+        endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR"
+    ) as client:
+        await client.kv.put("users", "t", "k", {})
+        client.batch.kv.get("users", "t", "k")
+        await client.batch.wait()
+    assert [span.name for span in spans()] == ["v3io put_item", "v3io batch"]
+    assert traceparents(v3io_server) == {parent(span) for span in spans()}

@@ -1,21 +1,28 @@
 """OpenTelemetry spans of calls: one per call, retries included; needs ``opentelemetry-api``, which is no dependency.
 
 Called by the clients when they are made: if the application has imported OpenTelemetry by then, their calls are traced;
-otherwise nothing is imported and calls cost nothing more. A batch's calls are part of the span that is current.
+otherwise nothing is imported and calls cost nothing more. A batch is one span, whatever its length.
 
 A span is called ``v3io <call>`` (``v3io put_item``), of kind CLIENT, with ``server.address``, ``server.port``,
-``v3io.container``, ``http.response.status_code`` and, for failures, ``error.type``. No path, key or value is recorded.
+``v3io.container``, ``http.response.status_code`` and, for failures, ``error.type``; that of a batch ``v3io batch``,
+with ``v3io.batch.calls`` and ``v3io.batch.failed``. No path, key or value is recorded. The context travels to the
+platform in the headers of the propagator that is set, ``traceparent`` unless the application chose another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from transport_utils.headers import check_field
+
 from v3io._version import __version__
+from v3io.dataplane.queued_call import QueuedCall
+from v3io.dataplane.request import Encoded, Request
 from v3io.dataplane.transport import Actions
 
 __all__ = ["Tracer", "tracer_if_wanted"]
@@ -36,9 +43,10 @@ class Tracer:
     """Begins and ends the spans of one client; thread- and task-safe."""
 
     def __init__(self, endpoint: str) -> None:
-        from opentelemetry import trace
+        from opentelemetry import propagate, trace
 
         self._trace = trace
+        self._propagate = propagate
         self._tracer = trace.get_tracer("v3io", __version__)
         parts = urllib.parse.urlsplit(endpoint)
         self._address: dict[str, Any] = {"server.address": parts.hostname or ""}
@@ -73,6 +81,19 @@ class Tracer:
         span.set_attribute("error.type", type(error).__qualname__)
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
 
+    def _context(self) -> dict[str, str]:
+        """Return the headers that carry the current context."""
+        headers: dict[str, str] = {}
+        self._propagate.inject(headers)
+        for name, value in headers.items():
+            check_field(name, value)
+        return headers
+
+    def _carrying(self, encoder: Callable[..., Encoded]) -> Callable[..., Encoded]:
+        """Return an encoder whose requests carry the current context."""
+        context = self._context()
+        return lambda *arguments, **options: _with_headers(encoder(*arguments, **options), context)
+
     def around(self, send: Callable[..., Any]) -> Callable[..., Any]:
         """Return a blocking transport's ``request`` with a span around each call that is sent."""
 
@@ -81,7 +102,7 @@ class Tracer:
                 return send(*arguments)
             with self._span(arguments) as span:
                 try:
-                    response = send(*arguments)
+                    response = send(*arguments[:4], self._carrying(arguments[4]), *arguments[5:])
                 except BaseException as error:
                     self._failed(span, error)
                     raise
@@ -96,7 +117,9 @@ class Tracer:
         async def send_traced(*arguments: Any) -> Any:
             with self._span(arguments) as span:
                 try:
-                    response = await send(*arguments)
+                    response = await send(
+                        *arguments[:4], self._carrying(arguments[4]), *arguments[5:]
+                    )
                 except BaseException as error:
                     self._failed(span, error)
                     raise
@@ -104,3 +127,31 @@ class Tracer:
                 return response
 
         return send_traced
+
+    @contextlib.contextmanager
+    def batch(self, queue: Sequence[QueuedCall]) -> Iterator[None]:
+        """Put a span around the sending of a batch; its requests carry that span's context."""
+        with self._tracer.start_as_current_span(
+            "v3io batch",
+            kind=self._trace.SpanKind.CLIENT,
+            attributes={**self._address, "v3io.batch.calls": len(queue)},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            context = self._context()
+            for queued in queue:
+                if isinstance(queued.call, Request):
+                    queued.call.encoded = _with_headers(queued.call.encoded, context)
+            try:
+                yield
+            except BaseException as error:
+                self._failed(span, error)
+                raise
+            finally:
+                failed = sum(queued.exception() is not None for queued in queue)
+                span.set_attribute("v3io.batch.failed", failed)
+
+
+def _with_headers(encoded: Encoded, headers: dict[str, str]) -> Encoded:
+    method, path, query, function, own, body = encoded
+    return method, path, query, function, {**(own or {}), **headers}, body

@@ -7,6 +7,7 @@ forgotten as soon as it has been answered, so that the server's load and our mem
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 from v3io.dataplane.queued_call import NOT_RUN, QueuedCall
 from v3io.dataplane.recorder import Recorder
 from v3io.dataplane.request import Request
+from v3io.telemetry import Tracer
 
 __all__ = ["Batch", "BatchCalls", "QueuedCall", "collect"]
 
@@ -81,6 +83,8 @@ class BatchCalls:
     get_records: Callable[..., QueuedCall]
     delete_stream: Callable[..., QueuedCall]
 
+    _client: Any
+
     def _register(self, client: Any) -> None:
         """Make the queueing calls.
 
@@ -101,6 +105,11 @@ class BatchCalls:
         self.stream = _Group(groups["stream"])
         self.container = _Group(groups["container"])
         self.delete_stream = self._queueing(client.delete_stream)
+
+    def _traced(self, queue: list[QueuedCall]) -> contextlib.AbstractContextManager[None]:
+        """Return a span around the sending of these calls, where calls are traced."""
+        tracer: Tracer | None = self._client._tracer
+        return contextlib.nullcontext() if tracer is None or not queue else tracer.batch(queue)
 
     def __len__(self) -> int:
         """Return the number of calls that wait to be sent."""
@@ -198,6 +207,13 @@ class Batch(BatchCalls):
         if return_errors is None:
             return_errors = self._return_errors
         queue = self._recorder.take()
+        with self._traced(queue):
+            self._carry(queue, raise_for_status, return_errors=return_errors)
+            return collect(queue, return_errors=return_errors)
+
+    def _carry(
+        self, queue: list[QueuedCall], raise_for_status: Any, *, return_errors: bool
+    ) -> None:
         transport = self._client._transport
         for is_request, calls in itertools.groupby(queue, _is_request):
             if is_request:
@@ -206,7 +222,6 @@ class Batch(BatchCalls):
                 failed = _run(calls, return_errors=return_errors)
             if failed and not return_errors:
                 break
-        return collect(queue, return_errors=return_errors)
 
 
 def _is_request(queued: QueuedCall) -> bool:

@@ -86,7 +86,7 @@ class Client(FlatCalls[Response]):
         self._access_key = resolve_access_key(
             access_key, required=self._transport.requires_access_key()
         )
-        tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
+        self._tracer = tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
         self._trace: Trace | None = None if tracer is None else tracer.around
         self._make_models()
 

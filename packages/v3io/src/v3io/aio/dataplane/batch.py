@@ -62,6 +62,13 @@ class AsyncBatch(BatchCalls):
         if return_errors is None:
             return_errors = self._return_errors
         queue = self._recorder.take()
+        with self._traced(queue):
+            await self._carry(queue, raise_for_status, return_errors=return_errors)
+            return collect(queue, return_errors=return_errors)
+
+    async def _carry(
+        self, queue: list[QueuedCall], raise_for_status: Any, *, return_errors: bool
+    ) -> None:
         waiting = iter(queue)
         count = min(len(queue), self._client._transport.max_connections)
         workers = [
@@ -77,7 +84,6 @@ class AsyncBatch(BatchCalls):
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             raise
-        return collect(queue, return_errors=return_errors)
 
     async def _work(
         self, waiting: Iterator[QueuedCall], raise_for_status: Any, *, return_errors: bool

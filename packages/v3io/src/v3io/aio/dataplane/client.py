@@ -73,7 +73,7 @@ class Client(FlatCalls[Awaitable[Response]]):
             retry=retry,
             tls_verify=tls_verify,
         )
-        tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
+        self._tracer = tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
         self._trace: Trace | None = None if tracer is None else tracer.around_async
         self._make_models()
 
