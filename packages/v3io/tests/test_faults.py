@@ -9,7 +9,7 @@ from mock_servers.v3io.server import V3ioServer
 from transport_utils.deadline import Timeout
 from v3io.aio import dataplane as aio_dataplane
 from v3io.dataplane import Client
-from v3io.errors import HttpResponseError
+from v3io.errors import HttpResponseError, IllegalLocation
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "delivery.md"
 LIMITS = Timeout(connect=5, read=0.15, write=5, pool=5)
@@ -55,6 +55,7 @@ CALLS = {
     "stream.put_records": lambda c: c.stream.put_records(
         "users", "st", [{"data": "y", "shard_id": 1}]
     ),
+    "stream.delete": lambda c: c.stream.delete("users", "st"),
     "stream.get_records": lambda c: c.stream.get_records("users", "st", 0, c.location),
 }
 FAULTS = {
@@ -64,6 +65,7 @@ FAULTS = {
     "silence": Fault("hang", times=1),
     "503 once": Fault("status", status=503, times=1),
     "not JSON": Fault("status", status=200, body="{not json", times=1),
+    "redirect": Fault("status", status=307, headers={"Location": "/users/elsewhere"}, times=1),
 }
 
 
@@ -185,5 +187,36 @@ def test_every_call_of_the_models_is_in_the_table(v3io_server):
                     assert any(call.startswith(f"{group}.{name}") for call in CALLS), name
 
 
-COMPOSITE = {"new_cursor", "delete_stream", "delete", "read_parts", "download", "upload"}
+COMPOSITE = {"new_cursor", "delete_stream", "read_parts", "download", "upload"}
 """Calls made of several of those in the table."""
+
+
+async def test_a_location_older_than_the_retention_is_told_by_its_name():
+    now = [10**18]
+    with V3ioServer(clock=lambda: now[0]) as server:
+        with Client(logger=Quiet(), endpoint=server.url, access_key="k") as client:
+            client.stream.create("users", "st", 1, retention_period_hours=1)
+            client.stream.put_records("users", "st", [{"data": "old"}])
+            location = client.stream.seek("users", "st", 0, "EARLIEST").output.location
+            now[0] += 2 * 3600 * 10**9
+            client.stream.put_records("users", "st", [{"data": "new"}])
+            with pytest.raises(IllegalLocation):
+                client.stream.get_records("users", "st", 0, location)
+        async with aio_dataplane.Client(
+            logger=Quiet(), endpoint=server.url, access_key="k"
+        ) as client:
+            with pytest.raises(IllegalLocation):
+                await client.stream.get_records("users", "st", 0, location)
+            fresh = await client.stream.seek("users", "st", 0, "EARLIEST")
+            records = await client.stream.get_records("users", "st", 0, fresh.output.location)
+            assert [record.data for record in records.output.records] == [b"new"]
+
+
+def test_a_redirect_is_not_followed_and_its_target_is_told(v3io_server):
+    v3io_server.faults.add(FAULTS["redirect"])
+    with (
+        Client(logger=Quiet(), endpoint=v3io_server.url, access_key="k") as client,
+        pytest.raises(HttpResponseError, match="/users/elsewhere"),
+    ):
+        client.object.get("users", "o")
+    assert [exchange.path for exchange in v3io_server.traffic.requests] == ["/users/o"]

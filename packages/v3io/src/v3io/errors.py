@@ -207,13 +207,17 @@ def of_response(status_code: int, headers: Mapping[str, str], body: bytes) -> Ht
         headers: Response headers, looked up without regard to case.
         body: Undecoded body.
     """
+    location = headers.get("Location") if 300 <= status_code <= 399 else None
     if 308 <= status_code <= 399:
         message = "Request failed due to a Permanent Redirect."
-        location = headers.get("Location")
         if location:
             message += f" Please change URL to: {location}"
     else:
         message = f"Request failed with status {status_code}: {body!r}"
+        if location:
+            message += (
+                f"; a redirect to {location}, which is not followed: the access key would go along"
+            )
     kind = _BY_STATUS.get(status_code)
     if kind is InvalidArgument:
         kind = next((special for text, special in _BY_BODY if text.search(body)), kind)
