@@ -1,16 +1,19 @@
 """Makes the calls it is told on whichever v3io SDK its interpreter has, and tells what came back.
 
-``python v3io_sdk_worker.py URL``: each line of standard input is ``[call, keyword arguments]``, each line of standard
-output the outcome. Bytes travel as ``{"bytes": base64}``, datetimes as ``{"datetime": iso}``; ``{"location": n}``
-stands for the location that the n-th last seek returned.
+``python v3io_sdk_worker.py URL [aio]``, with ``aio`` on the asyncio client: each line of standard input is ``[call,
+keyword arguments]``, each line of standard output the outcome. Bytes travel as ``{"bytes": base64}``, datetimes as
+``{"datetime": iso}``; ``{"location": n}`` stands for the location that the n-th last seek returned.
 """
 
+import asyncio
 import base64
 import datetime
+import inspect
 import json
 import sys
 import warnings
 
+import v3io.aio.dataplane
 import v3io.dataplane
 
 warnings.simplefilter("ignore")
@@ -60,14 +63,14 @@ NEW_ATTRIBUTES = {"truncated"}
 """What only 0.8 has."""
 
 
-def perform(client, name, arguments, locations):
+def perform(client, name, arguments, locations, wait):
     call = client
     for part in name.split("."):
         call = getattr(call, part)
     try:
-        result = call(**received(arguments, locations))
+        result = wait(call(**received(arguments, locations)))
         if name.endswith("new_cursor"):
-            return {"items": shown(result.all())}
+            return {"items": shown(wait(result.all()))}
         if name == "put_items":
             return {"statuses": [response.status_code for response in result.responses]}
         output = result.output
@@ -82,7 +85,19 @@ def perform(client, name, arguments, locations):
 
 
 def main():
-    client = v3io.dataplane.Client(endpoint=sys.argv[1], access_key="any", logger=Quiet())
+    loop = asyncio.new_event_loop()
+
+    async def make():
+        """Make the client where a loop runs, as 0.7.2 demands."""
+        return v3io.aio.dataplane.Client(endpoint=sys.argv[1], access_key="any", logger=Quiet())
+
+    def wait(result):
+        return loop.run_until_complete(result) if inspect.isawaitable(result) else result
+
+    if sys.argv[2:] == ["aio"]:
+        client = wait(make())
+    else:
+        client = v3io.dataplane.Client(endpoint=sys.argv[1], access_key="any", logger=Quiet())
     locations = []
     print(json.dumps(v3io.__version__), flush=True)
     for line in sys.stdin:
@@ -96,9 +111,10 @@ def main():
             responses = client.batch.wait(raise_for_status="never")
             outcome = [[r.status_code, shown(r.output), shown(r.body)] for r in responses]
         else:
-            outcome = perform(client, name, arguments, locations)
+            outcome = perform(client, name, arguments, locations, wait)
         print(json.dumps(outcome), flush=True)
-    client.close()
+    wait(client.close())
+    loop.close()
 
 
 if __name__ == "__main__":
