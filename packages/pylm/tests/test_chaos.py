@@ -16,7 +16,8 @@ import time
 
 import pytest
 import zmq
-from pylm import errors
+from pylm import errors, standalone
+from pylm.chained import LoopClient
 from pylm.clients import Client
 from pylm.standalone import ParallelClient
 
@@ -46,6 +47,10 @@ make = {
     "worker": lambda: kinds[Worker]("", *where, **quiet),
     "old_master": lambda: standalone.Master("old", *where, **calm),
     "old_worker": lambda: kinds[standalone.Worker]("w", *where, **calm),
+    "step": lambda: type("Step", (chained.Server,), {"foo": result})(*where, **calm),
+    "request": lambda: type("Request", (standalone.Server,), {"foo": result})(
+        "request", *where, log_level=logging.CRITICAL
+    ),
     "last": lambda: kinds[chained.LastServer]("last", *where, **calm),
 }[role]
 make().start()
@@ -71,6 +76,16 @@ class Crew:
     def kill(self, name):
         self.processes[name].kill()
         self.processes[name].wait()
+
+    def disturb(self, name, action):
+        """Kill and restart, or stop for longer than three heartbeats and let go on."""
+        if action == "kill":
+            self.kill(name)
+            self.restart(name)
+        else:
+            self.signal(name, signal.SIGSTOP)
+            time.sleep(1.0)
+            self.signal(name, signal.SIGCONT)
 
     def signal(self, name, number):
         self.processes[name].send_signal(number)
@@ -149,7 +164,7 @@ CASES = [
     (name, role, action)
     for name, each in TOPOLOGIES.items()
     for role in each[0]
-    for action in (("kill", "stop") if role == each[0][-1] else ("kill",))
+    for action in ("kill", "stop")
 ]
 
 
@@ -166,13 +181,7 @@ def test_idempotent_jobs_survive_the_loss_of_any_role(crew, address, name, role,
         thread.start()
         while len(outcome) < 100 and thread.is_alive():
             time.sleep(0.001)
-        if action == "kill":
-            crew.kill(role)
-            crew.restart(role)
-        else:
-            crew.signal(role, signal.SIGSTOP)
-            time.sleep(1.0)  # longer than three heartbeats
-            crew.signal(role, signal.SIGCONT)
+        crew.disturb(role, action)
         thread.join(60)
         assert not thread.is_alive()
         failures = [each for each in outcome if isinstance(each, errors.PylmError)]
@@ -201,7 +210,8 @@ def test_jobs_that_may_not_run_twice_end_in_an_answer_or_a_typed_error(crew, add
         assert len([each for each in outcome if each == b"x"]) == 3000 - len(lost)
 
 
-def test_the_first_api_survives_the_loss_of_master_and_worker(crew, address):
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_the_first_api_survives_the_loss_of_master_and_worker(crew, address, action):
     pull, push, wpull, wpush, db = (address() for _ in range(5))
     crew.start("master", "old_master", pull, push, wpull, wpush, db)
     crew.start("worker", "old_worker", wpush, wpull, db)
@@ -216,11 +226,70 @@ def test_the_first_api_survives_the_loss_of_master_and_worker(crew, address):
             thread.start()
             while len(outcome) < 100 and thread.is_alive():
                 time.sleep(0.001)
-            crew.kill(victim)
-            crew.restart(victim)
+            crew.disturb(victim, action)
             thread.join(60)
-            assert len(outcome) == 2000
+            assert not thread.is_alive()
             assert not [each for each in outcome if isinstance(each, errors.PylmError)]
+            assert len(outcome) == 2000
+
+
+@pytest.mark.parametrize("action", ["kill", "stop"])
+@pytest.mark.parametrize("victim", ["step", "middle", "last"])
+def test_a_chain_survives_the_loss_of_any_server(crew, address, victim, action):
+    pull, middle, pull3, push, db, db2, db3 = (address() for _ in range(7))
+    crew.start("step", "step", "step", pull, middle, "middle.foo", db)
+    crew.start("middle", "step", "middle", middle, pull3, "last.foo", db2)
+    crew.start("last", "last", pull3, push, db3)
+    payloads = [b"%d" % number for number in range(2000)]
+    with LoopClient(push, pull, db, "step", timeout=30) as talk:
+        assert list(talk.job("foo", [b"x"], messages=1, idempotent=True)) == [b"x"]
+        outcome = []
+        job = talk.job("foo", payloads, messages=len(payloads), idempotent=True)
+        thread = threading.Thread(target=run_load, args=(job, len(payloads), outcome))
+        thread.start()
+        while len(outcome) < 100 and thread.is_alive():
+            time.sleep(0.001)
+        crew.disturb(victim, action)
+        thread.join(60)
+        assert not thread.is_alive()
+        assert sorted(outcome) == sorted(payloads)
+
+
+@pytest.mark.parametrize("plain_socket", [False, True])
+@pytest.mark.parametrize("action", ["kill", "stop"])
+def test_requests_of_the_first_api_survive_the_loss_of_their_server(
+    crew, address, action, plain_socket
+):
+    where = address()
+    crew.start("request", "request", where)
+    client = standalone.Client(where, "request", timeout=30, plain_socket=plain_socket)
+    with client as talk:
+        assert talk.job("foo", b"x", idempotent=True) == b"x"
+        thread = threading.Timer(0.1, crew.disturb, ("request", action))
+        thread.start()
+        count = 0
+        while thread.is_alive() or count < 100:
+            assert talk.job("foo", b"%d" % count, idempotent=True, timeout=20) == b"%d" % count
+            count += 1
+        thread.join()
+
+
+@pytest.mark.parametrize("role", ["server", "master", "worker"])
+def test_calls_to_a_stopped_role_end_in_a_typed_error_in_time(crew, address, role):
+    name = "server" if role == "server" else "master"
+    db, _ = build(crew, address, name)
+    with Client(name, db, timeout=20, logging_level=logging.CRITICAL) as talk:
+        assert talk.eval(f"{name}.foo", b"x", idempotent=True) == b"x"
+        stopped = ["worker", "worker2"] if role == "worker" else [role]
+        for each in stopped:
+            crew.signal(each, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises((errors.TimedOut, errors.WorkerLost)):
+            talk.eval(f"{name}.foo", b"x", timeout=1.5)
+        assert time.monotonic() - began < 4
+        for each in stopped:
+            crew.signal(each, signal.SIGCONT)
+        assert talk.eval(f"{name}.foo", b"after", idempotent=True) == b"after"
 
 
 class Proxy:

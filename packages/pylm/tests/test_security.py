@@ -2,10 +2,12 @@
 
 import logging
 import stat
+import time
 
 import pytest
 import zmq
-from pylm import errors, standalone
+from pylm import _wire, errors, standalone
+from pylm._cacheclient import CacheClient
 from pylm.clients import Client
 from pylm.config import ConfigurationError, ServerOptions
 from pylm.security import create_keys, load_curve, stop_authenticator
@@ -90,6 +92,17 @@ def test_plain_peers_and_strangers_are_refused(keys, address, running, who):
     )
     with pytest.raises(errors.TimedOut):
         Client("s", server.db_address, timeout=0.5, curve=None if who == "plain" else keys(who))
+
+
+def test_a_request_does_not_wait_for_a_socket_without_a_peer():
+    options = ServerOptions()
+    client = CacheClient("tcp://127.0.0.1:1", "s", "c", _wire.PalmMessage, options)
+    client.socket.disconnect("tcp://127.0.0.1:1")  # as after a refusal
+    began = time.monotonic()
+    with pytest.raises(errors.TimedOut):
+        client.exchange(b"x", timeout_s=0.3, resend=False)
+    assert time.monotonic() - began < 5
+    client.close()
 
 
 def test_secret_keys_are_private_and_never_shown(tmp_path, keys):

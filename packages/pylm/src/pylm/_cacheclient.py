@@ -115,16 +115,17 @@ class CacheClient:
                         "is a server running there?",
                         elapsed_s=now - began,
                     )
-                if not waiting:
-                    self.socket.send(frame)
-                    waiting = True
                 wait_ms = max(1, int(min(deadline - now, slice_s) * 1000))
                 if wait_ms != self._wait_ms:
-                    self.socket.rcvtimeo = self._wait_ms = wait_ms
+                    self.socket.rcvtimeo = self.socket.sndtimeo = self._wait_ms = wait_ms
                 try:
+                    if not waiting:
+                        # Waits for room: a peer that refused our keys leaves the socket without any.
+                        self.socket.send(frame)
+                        waiting = True
                     return self.socket.recv()
                 except zmq.Again:
-                    if resend and time.monotonic() < deadline:
+                    if not waiting or (resend and time.monotonic() < deadline):
                         self._reopen()
                         waiting = False
                 except BaseException:
