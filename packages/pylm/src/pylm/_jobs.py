@@ -5,6 +5,7 @@ Source: API reference, sections A2 and D; faults E-17, E-33.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
@@ -308,7 +309,10 @@ class _Job:
         deadline = self.deadline()
         resend_at = time.monotonic() + resend_s
         linger_at = float("inf")
+        again: collections.deque[bytes] = collections.deque()
         while self.received < messages:
+            if again:
+                self._resend(again)
             if answers:
                 self.received += 1
                 yield answers.popleft()
@@ -325,6 +329,8 @@ class _Job:
                 wake_at = min(wake_at, resend_at)
             if not call.exhausted:
                 wake_at = min(wake_at, time.monotonic() + 0.1)
+            if again:
+                wake_at = min(wake_at, time.monotonic() + 0.01)
             if link.wait(call, wake_at) or call.error is not None:
                 continue
             now = time.monotonic()
@@ -337,11 +343,18 @@ class _Job:
                     elapsed_s=self.timeout_s,
                 )
             if call.kept and now >= resend_at:
-                for frame in list(call.kept.values()):
-                    if not link.try_send(frame):
-                        break
+                again = collections.deque(call.kept)
                 resend_s = min(resend_s * 2, _RESEND_CAP_S)
                 resend_at = now + resend_s
+
+    def _resend(self, again: collections.deque[bytes]) -> None:
+        """Send some of the messages with these ids again, as far as they are unanswered and there is room."""
+        assert self.call.kept is not None
+        for _ in range(min(_BURST, len(again))):
+            frame = self.call.kept.get(again[0])
+            if frame is not None and not self.link.try_send(frame):
+                return
+            again.popleft()
 
 
 def with_progress(answers: Iterator[Answer], count: int, label: str) -> Iterator[Answer]:
