@@ -4,12 +4,15 @@ import base64
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import pytest
+import v3io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mock_servers import environments
 from mock_servers.originals import STOREY, V3IO, interpreter
 from mock_servers.v3io.server import V3ioServer
 
@@ -46,6 +49,46 @@ def test_downstream_library_sees_the_same_on_both_sdks(script):
         ours = run(script, server.url, ours=True)
     assert ours == original
     assert original
+
+
+def flow_on(python):
+    """Return the version of the SDK on which a storey flow ran in an environment, as it was installed there."""
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    with V3ioServer() as server:
+        done = subprocess.run(
+            [python, "-W", "ignore", HERE / "v3io_flow_user.py", server.url],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env=environment,
+        )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["sdk"]
+
+
+def test_our_wheel_replaces_the_one_that_storey_asks_for(wheel, tmp_path):
+    """The way for pip in ``compatibility.md``: storey first, then ours without its dependencies."""
+    python = environments.create(tmp_path / "environment")
+    environments.install(python, STOREY.requirement, *STOREY.dependencies)
+    environments.install(
+        python, str(wheel("v3io")), str(wheel("transport-utils")), dependencies=False
+    )
+    assert flow_on(python) == v3io.__version__
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="the other way is uv's")
+def test_override_of_uv_installs_ours_beside_storey(wheel, tmp_path):
+    python = environments.create(tmp_path / "environment")
+    folders = [f"--find-links={wheel(name).parent}" for name in ("v3io", "transport-utils")]
+    others = [name for name in STOREY.dependencies if not name.startswith("v3io==")]
+    wanted = [*folders, STOREY.requirement, *others, "v3io>=0.8,<0.9"]
+    with pytest.raises(RuntimeError, match=r"depends on v3io.*<0\.8"):
+        environments.install(python, *wanted)  # the pin is still there
+    overrides = tmp_path / "overrides.txt"
+    overrides.write_text("v3io>=0.8,<0.9\n")
+    environments.install(python, f"--override={overrides}", *wanted)
+    assert flow_on(python) == v3io.__version__
 
 
 class Worker:
