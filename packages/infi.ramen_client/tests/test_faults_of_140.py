@@ -506,6 +506,23 @@ def test_fault_20_the_timeout_is_of_the_whole_request(recorder, make_pair):
     assert "Timeout" in reader.stats.last_error
 
 
+def test_fault_20_a_reply_that_drips_from_the_server_is_cut_off_and_the_message_sent_again(
+    ramen_server, make_pair
+):
+    reader, writer = make_pair(ramen_server, server_timeout=1)
+    fill(writer, 2)
+    ramen_server.faults.add(Fault("drip", delay_s=0.2, times=1))
+    begun = time.monotonic()
+    assert reader.consume_one() == reader.RETRY
+    assert time.monotonic() - begun < 3  # a byte comes every 0.2 s, the whole would take seven seconds
+    assert "Timeout" in reader.stats.last_error
+    assert writer.queue_size() == 2
+    while writer.queue_size():
+        reader.run(blocking=False)
+    stats = ramen_server.store.stats()
+    assert (stats["messages"], stats["conflicts"]) == (2, 0)
+
+
 # Cost
 
 

@@ -137,6 +137,31 @@ def test_truncated_reply_ends_in_the_middle_of_its_body(server, counter):
     assert counter.count == 1
 
 
+def test_a_dripping_reply_arrives_byte_by_byte(server, counter):
+    counter.faults.add(Fault("drip", delay_s=0.01, times=1))
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        received = client.recv(65536)
+        while not received.endswith(b"\r\n\r\n"):
+            received += client.recv(1)
+        parts = []
+        while b"".join(parts) != b'{"count":1}':
+            parts.append(client.recv(65536))
+    assert len(parts) > 3
+    assert counter.traffic.requests[-1].fault == "drip"
+
+
+def test_a_dripping_reply_does_not_hold_up_the_stop(counter):
+    counter.faults.add(Fault("drip", delay_s=60))
+    server = ServerThread(counter.app, grace_s=0.1).start()
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"GET /count HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(1)
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 2
+
+
 @pytest.mark.parametrize("apply", [False, True])
 def test_delayed_reply_arrives_whole(server, counter, apply):
     counter.faults.add(Fault("delay", delay_s=0.05, apply=apply))

@@ -57,7 +57,7 @@ def test_same_seed_strikes_the_same_requests():
     [
         ([], "expected a JSON object"),
         ({}, "missing"),
-        ({"action": "explode"}, "expected one of delay, drop, hang"),
+        ({"action": "explode"}, "expected one of delay, drip, drop, hang"),
         ({"action": "drop", "colour": 1}, "unknown field 'colour'"),
         ({"action": "drop", "times": 0}, "times is 0"),
         ({"action": "drop", "times": "x"}, "wrong type"),

@@ -201,6 +201,9 @@ async def _strike(
     record: Callable[[], None],
 ) -> None:
     """Carry out one fault on one request; ``record`` is called before the connection is ended."""
+    if fault.action == "drip":
+        await _drip(fault.delay_s, app, scope, receive, send)
+        return
     applies = fault.apply or fault.action == "truncate"
     if fault.delay_s and not fault.apply:
         await asyncio.sleep(fault.delay_s)
@@ -232,6 +235,27 @@ async def _strike(
             _transport(scope).close()
         while (await receive())["type"] != "http.disconnect":
             pass
+
+
+async def _drip(
+    delay_s: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Send the real reply so slowly that every byte comes in time and the whole does not."""
+    reply: list[Message] = []
+    await app(scope, receive, _collector(reply))
+    body = b"".join(message.get("body", b"") for message in reply[1:])
+    transport = _transport(scope)
+    await send(reply[0])
+    for place in range(len(body)):
+        await asyncio.sleep(delay_s)
+        if transport.is_closing():
+            return
+        more = place + 1 < len(body)
+        await send(
+            {"type": "http.response.body", "body": body[place : place + 1], "more_body": more}
+        )
+    if not body:
+        await send({"type": "http.response.body"})
 
 
 async def _send_status(fault: Fault, send: Send) -> None:

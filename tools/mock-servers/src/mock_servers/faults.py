@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 __all__ = ["Action", "Fault", "FaultBoard"]
 
-Action = Literal["delay", "drop", "hang", "reset", "status", "truncate"]
+Action = Literal["delay", "drip", "drop", "hang", "reset", "status", "truncate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class Fault:
     Attributes:
         action: ``delay`` waits and goes on; ``status`` answers with ``status``, ``headers`` and ``body``; ``reset``
             ends the connection with RST, ``drop`` with FIN; ``hang`` never answers; ``truncate`` sends the real
-            reply's head and half of its body, then FIN.
+            reply's head and half of its body, then FIN; ``drip`` sends its head and then its body byte by byte.
         path: Shell pattern matched against the decoded path, ``*`` also matching ``/``.
         method: HTTP method, or ``*``.
         node: Name of one node, or ``*``.
         apply: Whether the request is carried out before the fault strikes: with ``reset`` and ``apply`` the work is
-            done and the client cannot know it. ``truncate`` always applies.
+            done and the client cannot know it. ``truncate`` and ``drip`` always apply.
         times: Requests struck before the fault removes itself; ``None`` strikes until removed.
         skip: Matching requests let through first.
         probability: Chance that a matching request is struck, 0..1; drawn from the board's seeded generator.
-        delay_s: Wait before the action, seconds.
+        delay_s: Wait before the action, for ``drip`` before every byte, seconds.
         status: Status of the reply of ``status``, 200..599.
         headers: Headers of that reply, such as ``{"Retry-After": "1"}``.
         body: Body of that reply.

@@ -58,7 +58,8 @@ class Wire:
         config: Sender, serial, version and timeout are read anew for every request; host, token, TLS and proxy once.
         encoding: ``"zlib"``: the body is the stored zlib stream, under the header ``Content-Encoding: gzip`` that 1.40
             sent with it. ``"gzip"``: it is real gzip.
-        trust_env: Whether proxies, certificates and netrc of the environment are used.
+        trust_env: Whether proxies and netrc of the environment are used. A file of certificates that it names in
+            ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` always is, as in 1.40.
 
     Raises:
         ValueError: Unknown encoding.
@@ -162,9 +163,7 @@ class Wire:
             return None
         from transport_utils.tls import TlsConfig
 
-        bundle = None
-        if self._trust_env:
-            bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
         return TlsConfig(trust=bundle) if bundle else TlsConfig()
 
     def target(self, row: Mapping[str, Any] | Any, reqid: str) -> str:

@@ -7,6 +7,7 @@ come, and every message can be repeated under its request id.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -198,6 +199,17 @@ class Exchange:
         begun, call.begun = call.begun, None
         if begun is not None:
             call.channel.abandon(begun)
+
+    def load(self) -> None:
+        """Load the modules that the first exchange, and its first failure, would load."""
+        import codecs
+
+        import transport_utils.backoff
+        import transport_utils.retry  # noqa: F401
+
+        codecs.lookup("idna")  # a module, too, which looking up a host imports
+        with contextlib.suppress(_transport()[2]):  # a configuration that cannot be used is told when it is
+            _make_backend(self._wire).close()
 
     def stop(self) -> None:
         """End the exchange in progress at once, and refuse others until :meth:`start`."""

@@ -70,7 +70,8 @@ class QueueReader:
     Args:
         config: A valid configuration.
         encoding: ``"zlib"`` sends the body as 1.40 did (zlib under ``Content-Encoding: gzip``), ``"gzip"`` real gzip.
-        trust_env: Use ``HTTP(S)_PROXY``, ``NO_PROXY``, ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` and ``.netrc``.
+        trust_env: Use ``HTTP(S)_PROXY``, ``NO_PROXY`` and ``.netrc``. ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``, a
+            file of the certificates to be trusted instead of the usual ones, is used in any case, as in 1.40.
         max_retry_delay: Longest pause between attempts in seconds; the first is ``config.retry_delay``.
         dead_after: Set a message aside after so many failed attempts; ``None`` tries for ever.
         on_event: Called with a name (``accepted``, ``dropped``, ``dead``, ``retry``, ``refused``, ``active``,
@@ -458,9 +459,15 @@ def refusal(verdict: Verdict) -> AutheticationError:
 _readers: weakref.WeakSet[QueueReader] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    """Import now what a reader in the child would import first; see the same of the queue."""
+    for reader in list(_readers):
+        reader._session.load()
+
+
 def _after_fork_in_child() -> None:
     for reader in list(_readers):
         reader._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

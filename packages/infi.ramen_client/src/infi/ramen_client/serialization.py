@@ -21,7 +21,7 @@ from typing import Any
 
 from infi.ramen_client.errors import EncodingError
 
-__all__ = ["compress", "deflate", "dump_json", "encode", "inflate"]
+__all__ = ["compress", "deflate", "dump_json", "encode", "inflate", "load"]
 
 LEVEL = 1
 """zlib level of stored messages: a kilobyte of metrics is within 2 % of level 6 at half the time."""
@@ -166,6 +166,11 @@ class _Codec:
 @functools.cache
 def _codec() -> _Codec:
     return _Codec()
+
+
+def load() -> None:
+    """Load the libraries that the first message would load."""
+    _codec()
 
 
 def _zlib_deflate(data: bytes) -> bytes:

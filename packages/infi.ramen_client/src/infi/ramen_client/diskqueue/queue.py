@@ -509,8 +509,25 @@ _fork = threading.Lock()
 _quiet: list[DiskQueue] = []
 
 
+def _load_for_children() -> None:
+    """Import now what a child would import first; a module that another thread is importing is waited for.
+
+    The lock of a module in the middle of its import would stay taken in the child for ever.
+    """
+    import concurrent.futures
+    import ctypes  # noqa: F401
+
+    from infi.ramen_client import serialization
+    from infi.ramen_client.diskqueue import salvage  # noqa: F401
+
+    concurrent.futures.Future  # noqa: B018 - loads the submodule
+    serialization.load()
+
+
 def _before_fork() -> None:
     """Wait until no thread is inside SQLite, whose own locks would stay taken in the child for ever."""
+    if _alive:
+        _load_for_children()
     _fork.acquire()
     while True:
         with contextlib.suppress(RuntimeError):  # another thread made a queue meanwhile

@@ -99,11 +99,9 @@ class Turn:
         """Wait for the turn; see :meth:`taken`."""
         if self._lock.try_acquire():
             return
-        from random import random
-
         end = time.monotonic() + self._timeout_s
         while True:
-            time.sleep(0.0001 + random() * 0.0002)
+            time.sleep(0.0001 + os.urandom(1)[0] / 256 * 0.0002)
             if self._lock.try_acquire():
                 return
             if time.monotonic() > end:
