@@ -514,7 +514,9 @@ def test_fault_20_a_reply_that_drips_from_the_server_is_cut_off_and_the_message_
     ramen_server.faults.add(Fault("drip", delay_s=0.2, times=1))
     begun = time.monotonic()
     assert reader.consume_one() == reader.RETRY
-    assert time.monotonic() - begun < 3  # a byte comes every 0.2 s, the whole would take seven seconds
+    assert (
+        time.monotonic() - begun < 3
+    )  # a byte comes every 0.2 s, the whole would take seven seconds
     assert "Timeout" in reader.stats.last_error
     assert writer.queue_size() == 2
     while writer.queue_size():

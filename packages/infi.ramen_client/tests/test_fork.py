@@ -25,6 +25,7 @@ def test_children_push_although_they_were_forked_in_the_middle_of_a_push(tmp_pat
     stop = threading.Event()
     pushed = []
     with contextlib.closing(QueueWriter(config)) as writer:
+
         def push_on():
             while not stop.is_set():
                 writer.push("c", "t", "v", {"n": len(pushed)})

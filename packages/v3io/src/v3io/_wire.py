@@ -157,6 +157,8 @@ class WireResponse(Response):
         reused: Whether the connection had served a request before.
     """
 
+    __slots__ = ("_attempts", "_ended", "_head", "_node", "_reused", "_started")
+
     def __init__(
         self,
         output: Callable[[Any], Any] | None,
@@ -173,7 +175,11 @@ class WireResponse(Response):
         self.status_code = head.status
         self.body = body
         self._head = head
-        self._facts = (node, started, ended, attempts, reused)
+        self._node = node
+        self._started = started
+        self._ended = ended
+        self._attempts = attempts
+        self._reused = reused
 
     @property
     def headers(self) -> Mapping[str, str]:  # type: ignore[override]
@@ -183,15 +189,14 @@ class WireResponse(Response):
     @property
     def meta(self) -> ResponseMeta:
         """Facts about the exchange: attempts, duration, node, protocol."""
-        node, started, ended, attempts, reused = self._facts
         head = self._head
         return ResponseMeta(
             head.status,
             head.reason,
             head.http_version,
             head.headers,
-            node,
-            ended - started,
-            attempts,
-            reused,
+            self._node,
+            self._ended - self._started,
+            self._attempts,
+            self._reused,
         )

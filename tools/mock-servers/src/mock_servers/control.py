@@ -237,9 +237,7 @@ async def _strike(
             pass
 
 
-async def _drip(
-    delay_s: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def _drip(delay_s: float, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the real reply so slowly that every byte comes in time and the whole does not."""
     reply: list[Message] = []
     await app(scope, receive, _collector(reply))

@@ -208,7 +208,9 @@ class Exchange:
         import transport_utils.retry  # noqa: F401
 
         codecs.lookup("idna")  # a module, too, which looking up a host imports
-        with contextlib.suppress(_transport()[2]):  # a configuration that cannot be used is told when it is
+        with contextlib.suppress(
+            _transport()[2]
+        ):  # a configuration that cannot be used is told when it is
             _make_backend(self._wire).close()
 
     def stop(self) -> None:

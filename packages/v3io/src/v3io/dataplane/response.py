@@ -29,6 +29,17 @@ class Response:
     A response is not thread-safe while ``output`` is being read for the first time.
     """
 
+    __slots__ = (
+        "__dict__",  # for what applications attach
+        "__weakref__",
+        "_output",
+        "_parsed_output",
+        "body",
+        "headers",
+        "meta",
+        "status_code",
+    )
+
     def __init__(
         self,
         output: Callable[[Any], Any] | None,

@@ -52,7 +52,7 @@ class Model(BaseModel):
             raise_for_status,
             None,
             request.encode_put_item,
-            {"path": item_path(table_path, key), "attributes": attributes, "condition": condition},
+            (item_path(table_path, key), attributes, condition),
             None,
         )
         return response
@@ -142,7 +142,7 @@ class Model(BaseModel):
             raise_for_status,
             None,
             request.encode_get_item,
-            {"path": item_path(table_path, key), "attribute_names": attribute_names},
+            (item_path(table_path, key), attribute_names),
             output.GetItemOutput,
         )
         return response

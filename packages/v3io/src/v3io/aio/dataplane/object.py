@@ -91,7 +91,7 @@ class Model(BaseModel):
             raise_for_status,
             None,
             request.encode_get_object,
-            {"path": path, "offset": offset, "num_bytes": num_bytes},
+            (path, offset, num_bytes),
             None,
         )
         return response
@@ -129,7 +129,7 @@ class Model(BaseModel):
             raise_for_status,
             None,
             request.encode_put_object,
-            {"path": path, "body": body, "append": append},
+            (path, body, append),
             None,
         )
         return response

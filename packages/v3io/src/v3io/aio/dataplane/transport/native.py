@@ -105,21 +105,24 @@ class Transport:
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Encoded],
-        encoder_args: Mapping[str, Any],
+        encoder_args: Mapping[str, Any] | tuple[Any, ...],
         output: Callable[[Any], Any] | None = None,
     ) -> WireResponse:
         """Send one request and return its response.
 
         Args: as for :meth:`v3io.dataplane.transport.abstract.Transport.request`; ``transport_actions`` is not looked
-            at, since the calls of this client have none.
+            at, since the calls of this client have none. ``encoder_args`` as a tuple are positional, which is sooner.
 
         Raises:
             HttpResponseError: The status is not accepted.
             TransportError: The network failed, after the retries that were safe.
         """
+        if isinstance(encoder_args, tuple):
+            encoded = encoder(container, *encoder_args)
+        else:
+            encoded = encoder(container, **encoder_args)
         if self._is_verbose:
-            self._log_request(Request(container, access_key, None, encoder, encoder_args, output))
-        encoded = encoder(container, **encoder_args)
+            self._log_request(Request(container, access_key, None, lambda _: encoded, {}, output))
         limits = self._limits
         total_s = self._total_s
         started = monotonic()
