@@ -47,9 +47,14 @@ def lines(measured: dict[str, list[dict]]) -> Iterator[Line]:
             limits = {
                 bar["subject"]: bar["limit"] for bar in table["bars"] if bar["figure"] == "wall"
             }
+            failing = {
+                figure["what"].partition(" / ")[0]
+                for figure in table["figures"]
+                if not figure["holds"]
+            }
             for row in table["rows"]:
                 ours = row["name"] in limits or row["name"].startswith("ours")
-                missed = row["wall"] > limits.get(row["name"], math.inf)
+                missed = row["name"] in failing or row["wall"] > limits.get(row["name"], math.inf)
                 colour = MISSED if missed else OURS if ours else OTHERS
                 yield Line(row["name"], row["wall"], f"{row['wall']:.2f}", colour)
             for figure, value in shares:
