@@ -17,7 +17,9 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -35,6 +37,18 @@ APART = ("aio_8_at_once",)
 """Scenarios in which client and server work at the same time."""
 SCAN_PAGES, PAGE_ITEMS, ITEM_ATTRIBUTES = 100, 1000, 10
 IMPORT_LIMIT_MS = 80.0
+MOCK_SERVER_RATE = 3000
+"""Small requests per second of one processor that the mock server is to answer at least."""
+SMALL_REQUESTS = {
+    "put_object": ("PUT /users/o", "", b"x" * 200),
+    "get_object": ("GET /users/o", "", b""),
+    "put_item": (
+        "PUT /users/t/k",
+        "PutItem",
+        b'{"Item":{"age":{"N":"42"},"feature":{"S":"mustache"}}}',
+    ),
+    "get_item": ("PUT /users/t/k", "GetItem", b'{"AttributesToGet":"*"}'),
+}
 OPTIONAL_LIBRARIES = ("aiohttp", "click", "dask", "numpy", "pandas", "pyarrow", "requests", "rich")
 
 AGAINST_RAW = [
@@ -228,6 +242,62 @@ def import_row() -> tuple[float, list[str]]:
     return min(times), loaded.stdout.split()
 
 
+_MOCK_SERVER = """
+import sys, time
+from mock_servers.v3io.server import V3ioServer
+with V3ioServer() as server:
+    print(server.port, flush=True)
+    for _ in sys.stdin:
+        print(time.process_time(), flush=True)
+"""
+
+
+def _receive(sock: socket.socket) -> bytes:
+    """Return one whole response."""
+    data = b""
+    while True:
+        data += sock.recv(65536)
+        head, ended, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if ended and len(body) >= (int(length[1]) if length else 0):
+            return data
+
+
+def mock_server_rates(requests: int = 1000) -> dict[str, float]:
+    """Return how many small requests per second of its processor time the Python mock server answers, by kind."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MOCK_SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def spent_s() -> float:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(file=process.stdin, flush=True)
+        return float(process.stdout.readline())
+
+    rates = {}
+    with socket.create_connection(("127.0.0.1", int(process.stdout.readline()))) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for name, (line, function, body) in SMALL_REQUESTS.items():
+            head = f"{line} HTTP/1.1\r\nHost: x\r\nX-v3io-session-key: k\r\nContent-Length: {len(body)}\r\n"
+            head += f"X-v3io-function: {function}\r\n" if function else ""
+            request = f"{head}\r\n".encode() + body
+            for counted in (requests // 10, requests):
+                began_s = spent_s()
+                for _ in range(counted):
+                    sock.sendall(request)
+                    if not _receive(sock).startswith(b"HTTP/1.1 2"):
+                        raise SystemExit(f"the mock server refused {name}")
+                rates[name] = counted / (spent_s() - began_s)
+    process.communicate()
+    return rates
+
+
 def main() -> int:
     """Measure, print, and with ``--gate`` return 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -283,6 +353,17 @@ def main() -> int:
     if to_raw:
         print_table("against the raw loop (ratio, lower is better)", to_raw, raw_bars)
     print_table("against v3io 0.7.2 (ratio, lower is better)", to_original, original_bars)
+    if not options.only:
+        rates = mock_server_rates()
+        shown = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+        print(
+            f"\nmock server, requests per second of one processor (at least {MOCK_SERVER_RATE}): {shown}"
+        )
+        missed += [
+            f"the mock server answers {rate:.0f} {name} per second, fewer than {MOCK_SERVER_RATE}"
+            for name, rate in rates.items()
+            if rate < MOCK_SERVER_RATE
+        ]
     import_ms, loaded = import_row()
     print(
         f"\nimport v3io.dataplane: {import_ms:.0f} ms (limit {IMPORT_LIMIT_MS:g}), optional: {loaded}"

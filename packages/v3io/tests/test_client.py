@@ -4,6 +4,8 @@ import asyncio
 import binascii
 import io
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -311,3 +313,23 @@ def test_asyncio_client_may_be_made_outside_a_loop(v3io_server):
             return (await client.object.put("users", "o", body="x")).status_code
 
     assert asyncio.run(use()) == 200
+
+
+def test_import_loads_no_optional_library():
+    code = "import sys, v3io.dataplane, v3io.aio.dataplane; print(*sys.modules)"
+    environment = {**os.environ, "COVERAGE_PROCESS_START": ""}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    optional = {
+        "aiohttp",
+        "click",
+        "dask",
+        "numpy",
+        "opentelemetry",
+        "pandas",
+        "pyarrow",
+        "requests",
+        "rich",
+    }
+    assert optional.isdisjoint(run.stdout.split())
