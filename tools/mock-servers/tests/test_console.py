@@ -1,6 +1,7 @@
 import contextlib
 import http.client
 import json
+import pathlib
 import shutil
 import subprocess
 import threading
@@ -233,6 +234,15 @@ def test_pipeline_without_pylm_says_so(monkeypatch):
         pass
 
 
+def command_lines(parent=None):
+    """Yield the command lines of all processes, or of the children of one."""
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            ppid = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent is None or ppid == parent:
+                yield (folder / "cmdline").read_text().rstrip("\0").split("\0")
+
+
 @pytest.mark.skipif(pipeline.pylm_command() is None, reason="needs pylm")
 @pytest.mark.timeout(90)
 def test_up_runs_a_pylm_cluster_and_shows_it():
@@ -245,7 +255,14 @@ def test_up_runs_a_pylm_cluster_and_shows_it():
             with urllib.request.urlopen(f"{url}/state/pylm", timeout=10) as reply:
                 states = {one["name"]: one["state"] for one in json.load(reply)["servers"]}
             time.sleep(0.1)
-    assert set(states) == {"clean", "crew"}
+        assert set(states) == {"clean", "crew"}
+        file = next(found for found in command_lines(up.pid) if found[-1].endswith("words.toml"))[
+            -1
+        ]
+        up.kill()
+        while any(file in found for found in command_lines()):
+            assert time.monotonic() < deadline, "the cluster lives on without its parent"
+            time.sleep(0.1)
 
 
 def test_up_lists_the_servers_it_can_start():

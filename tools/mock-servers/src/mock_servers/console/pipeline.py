@@ -84,6 +84,11 @@ class = "words:Count"
 replicas = 2
 """
 PORTS = 10
+FOLLOW = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGINT, 0, 0, 0)  # PR_SET_PDEATHSIG: end with the process that started us
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def pylm_command() -> list[str] | None:
@@ -94,7 +99,7 @@ def pylm_command() -> list[str] | None:
 
 
 class _Child:
-    """A pylm command in a process of its own, from ``start`` to ``stop``."""
+    """A pylm command in a process of its own, which ends when this one is killed; to be started by the main thread."""
 
     def __init__(self, *words: str) -> None:
         self._words = words
@@ -105,7 +110,7 @@ class _Child:
         if command is None:
             raise FileNotFoundError("no pylm command; install pylm beside mock-servers")
         self._process = subprocess.Popen(
-            [*command, *self._words],
+            [sys.executable, "-c", FOLLOW, *command, *self._words],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.DEVNULL,
