@@ -2,18 +2,19 @@
 
 From a clean clone, and in the order of their dependencies, each package is tagged (in the clone only), checked as the
 release workflow checks it, built, and laid into a local index folder; then each is installed from there by pip, by name
-and version, into an empty environment, and must import and pass ``pip check``. Called by ``release.py``.
+and version, into an empty environment, and must import and pass ``pip check``. ``release.py`` runs it.
 """
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 import shutil
 import sys
 import tempfile
 import time
 
-from release import ROOT, SMOKE, Package, in_order, run
+from release import ROOT, SMOKE, Package, Refused, in_order, run
 
 __all__ = ["rehearse"]
 
@@ -79,3 +80,19 @@ def _install(package: Package, index: pathlib.Path, environments: pathlib.Path) 
     subject = (package.import_name, package.name, package.version)
     run(python, "-W", "error", "-c", SMOKE, *subject, cwd=folder)
     return time.monotonic() - began
+
+
+def main() -> int:
+    """Rehearse; return 1 when a step failed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--into", type=pathlib.Path, help="keep the index folder here")
+    try:
+        rehearse(parser.parse_args().into)
+    except Refused as reason:
+        print(f"dry-run: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -370,8 +370,8 @@ def main(arguments: list[str]) -> int:
         command.add_argument("package", help="folder under packages/")
         if name == "check":
             command.add_argument("--tag", help="the tag that was pushed; makes the check final")
-    rehearsal = commands.add_parser("dry-run", help="release all packages into a local folder")
-    rehearsal.add_argument("--into", type=pathlib.Path, help="keep the index folder here")
+    dry_run = commands.add_parser("dry-run", help="release all packages into a local folder")
+    dry_run.add_argument("--into", type=pathlib.Path, help="keep the index folder here")
     commands.add_parser("pick", help="print the package a tag releases").add_argument("tag")
     options = parser.parse_args(arguments)
     try:
@@ -379,10 +379,9 @@ def main(arguments: list[str]) -> int:
             print(pick(options.tag).folder.name)
             return 0
         if options.command == "dry-run":
-            from rehearsal import rehearse
-
-            rehearse(options.into)
-            return 0
+            rehearsal = pathlib.Path(__file__).with_name("rehearsal.py")
+            into = [] if options.into is None else ["--into", str(options.into)]
+            return subprocess.call([sys.executable, str(rehearsal), *into])
         package = Package(options.package)
         if options.command == "changelog":
             where = [
@@ -413,6 +412,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    import release  # the module that rehearsal imports too, so that there is one Refused
-
-    sys.exit(release.main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))
