@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infi.ramen_client.blacklist import Blacklist
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.delivery import Delivery, reqid_of, status_of
-from infi.ramen_client.diskqueue import DeadLetters
+from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, QueueFiles
 from infi.ramen_client.errors import DataError
 from infi.ramen_client.replies import Reply, Verdicts, judge
 
@@ -132,6 +132,85 @@ def test_a_path_waits_and_keeps_its_order(delivery, queue, clock):
     clock.now += 10.1
     assert work(delivery, clock, lambda _: ACCEPTED()) == ["a-0", "a-2", "a-4"]
     assert queue.size() == 0
+
+
+def test_a_path_that_is_due_again_does_not_hide_older_messages_of_others(delivery, queue, clock):
+    push(queue, "b", "b", "a", "b")
+
+    def first(row):
+        after = {"Retry-After": "60"} if row["data_type"] == "a" else {}
+        return Reply(500, after, b"")
+
+    assert work(delivery, clock, first) == ["b-0", "a-2"]
+    clock.now += 11
+    row = delivery.next(clock.now)
+    assert reqid_of(row) == "b-0"
+    delivery.settle(row, ACCEPTED())
+    clock.now += 60  # "a", read later than what still waits of "b", is due now
+    assert work(delivery, clock, lambda _: ACCEPTED()) == ["b-1", "a-2", "b-3"]
+    assert queue.size() == 0
+
+
+ANSWERS = {
+    "accepted": ACCEPTED(),
+    "failed": Reply(500, {}, b""),
+    "failed for long": Reply(500, {"Retry-After": "60"}, b""),
+    "busy": Reply(503, {}, b""),
+    "refused": Reply(401, {}, b"{}"),
+    "dead": Reply(400, {}, b"{}"),
+    "dropped": Reply(202, {}, b'{"code":"DROPPED","rule":{}}'),
+    "no answer": None,
+}
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    types=st.lists(st.sampled_from("abc"), min_size=1, max_size=12),
+    steps=st.lists(
+        st.tuples(st.sampled_from(sorted(ANSWERS)), st.sampled_from([0.0, 1.0, 11.0, 61.0])),
+        max_size=40,
+    ),
+)
+def test_whatever_is_answered_no_message_is_forgotten_or_overtaken(
+    tmp_path_factory, reader_values, types, steps
+):
+    clock = Clock()
+    folder = str(tmp_path_factory.mktemp("queue"))
+    config = QueueReaderConfig(
+        {**reader_values, "queue_dir": folder, "hostname": "h", "retry_delay": 10}
+    )
+    files = QueueFiles(folder, "imx", 1099)
+    queue = DiskQueue(files, durability="interval")
+    gone = []
+    try:
+        rules = Blacklist(config, clock=clock, wall=lambda: clock.wall)
+        delivery = Delivery(config, queue, rules, DeadLetters(files), clock=clock)
+        push(queue, *types)
+        todo = [*steps, *([("accepted", 700.0)] * (len(types) + 3))]
+        for answer, passed_s in todo:
+            clock.now += passed_s
+            row = delivery.next(clock.now)
+            if row is None:
+                continue
+            reply = ANSWERS[answer]
+            if reply is None:
+                delivery.fail(row, OSError("no answer"), sent=True)
+                continue
+            kind = delivery.settle(row, reply).kind
+            if kind in (Verdicts.ACCEPTED, Verdicts.DROPPED, Verdicts.DEAD):
+                gone.append(reqid_of(row))
+        delivery.flush()
+        assert queue.size() == 0
+    finally:
+        queue.close()
+    assert sorted(gone) == sorted(f"{name}-{n}" for n, name in enumerate(types))
+    for name in set(types):
+        own = [int(reqid.split("-")[1]) for reqid in gone if reqid.startswith(name)]
+        assert own == sorted(own)
 
 
 def test_pauses_grow_to_the_cap_and_end_with_success(delivery, queue, clock):

@@ -183,7 +183,8 @@ class Delivery:
         for path in due:
             self._after = min(self._after, self._holds.pop(path).first_id - 1)
         if due:
-            self._batch.clear()
+            # What waits in the batch may be older than what was held.
+            self.reread()
 
     def _fill(self) -> None:
         self.flush()
@@ -212,7 +213,7 @@ class Delivery:
     def reread(self) -> None:
         """Read the next batch anew: messages may have gone while nothing was sent."""
         if self._batch:
-            self._after = self._batch[0]["id"] - 1
+            self._after = min(self._after, self._batch[0]["id"] - 1)
             self._batch.clear()
 
     def due_in_s(self, now: float) -> tuple[float, bool]:
