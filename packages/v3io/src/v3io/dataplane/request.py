@@ -404,22 +404,17 @@ def encode_seek_shard(
     return "PUT", _stream(container, path), None, "SeekShard", None, body
 
 
-def _encode_record(record: Mapping[str, Any]) -> bytes:
-    """Return a record as JSON, after a comma."""
-    data = record["data"]
-    text = b',{"Data":"%b"' % base64_codec.encode(data.encode() if type(data) is str else data)
-    if len(record) > 1:
-        if "client_info" in record:
-            info = record["client_info"]
-            info = info.encode() if isinstance(info, str) else info
-            text += b',"ClientInfo":"%b"' % base64_codec.encode(info)
-        if "shard_id" in record:
-            shard = record["shard_id"]
-            text += b',"ShardId":%b' % (
-                b"%d" % shard if type(shard) is int else orjson.dumps(shard)
-            )
-        if "partition_key" in record:
-            text += b',"PartitionKey":%b' % orjson.dumps(record["partition_key"])
+def _encode_fields(record: Mapping[str, Any]) -> bytes:
+    """Return what follows the data of a record as JSON, closing brace included."""
+    text = b""
+    if "client_info" in record:
+        info = record["client_info"]
+        info = info.encode() if isinstance(info, str) else info
+        text += b',"ClientInfo":"%b"' % base64_codec.encode(info)
+    if "shard_id" in record:
+        text += b',"ShardId":%b' % orjson.dumps(record["shard_id"])
+    if "partition_key" in record:
+        text += b',"PartitionKey":%b' % orjson.dumps(record["partition_key"])
     return text + b"}"
 
 
@@ -435,13 +430,26 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
         raise ValueError(
             f"put_records got {len(records)} records; the platform takes at most {MAX_RECORDS} in one call"
         )
-    pieces = [b'{"Records":[']
-    pieces += [_encode_record(record) for record in records]
-    if records:
-        pieces[1] = pieces[1][1:]
-        if min(map(len, pieces[1:])) > MAX_RECORD_BYTES:
-            _refuse_large(records)
-    pieces.append(b"]}")
+    # Large data is copied once only, when the pieces are joined: memory is what this call waits for.
+    encode = base64_codec.encode
+    pieces: list[bytes] = []
+    opening = b'{"Records":[{"Data":"'
+    smallest = MAX_RECORD_BYTES
+    for record in records:
+        data = record["data"]
+        encoded = encode(data.encode() if type(data) is str else data)
+        smallest = min(smallest, len(encoded))
+        shard = record.get("shard_id")
+        if type(shard) is int and len(record) == 2:
+            pieces += (opening, encoded, b'","ShardId":%d}' % shard)
+        elif len(record) == 1:
+            pieces += (opening, encoded, b'"}')
+        else:
+            pieces += (opening, encoded, b'"', _encode_fields(record))
+        opening = b',{"Data":"'
+    if records and smallest == MAX_RECORD_BYTES:
+        _refuse_large(records)
+    pieces.append(b"]}" if records else b'{"Records":[]}')
     return "POST", _stream(container, path), None, "PutRecords", None, JsonBody(pieces)
 
 
