@@ -7,7 +7,8 @@ import pytest
 from mock_servers.faults import Fault
 from transport_utils.backends.native import Channel
 from transport_utils.deadline import Timeout
-from transport_utils.errors import ReadTimeout
+from transport_utils.errors import LocalProtocolError, ReadTimeout
+from transport_utils.retry import RetryPolicy
 from v3io.aio import dataplane as aio_dataplane
 from v3io.dataplane import Client, RaiseForStatus
 from v3io.dataplane.transport import Actions
@@ -219,6 +220,31 @@ def test_lost_connections_are_replaced_and_repeatable_calls_sent_again(client, v
         client.batch.object.put("users", f"o{number}", body="x")
     assert [response.status_code for response in client.batch.wait()] == [200] * 30
     assert len(client.container.list("users", "").output.contents) == 30
+
+
+def test_call_that_cannot_be_written_fails_in_its_place(client):
+    client.batch.object.put("users", "a", body="x")
+    client.batch.object.put("users", "b", access_key="no\nheader", body="x")
+    client.batch.object.put("users", "c", body="x")
+    first, refused, last = client.batch.wait(return_errors=True)
+    assert (first.status_code, last.status_code) == (200, 200)
+    assert isinstance(refused, LocalProtocolError)
+
+
+def test_batch_to_a_server_that_is_gone_ends_every_call_with_its_error(v3io_server):
+    retry = RetryPolicy(max_retries=0)
+    with Client(
+        logger=Quiet(), endpoint=v3io_server.url, access_key="k", max_connections=4, retry=retry
+    ) as client:
+        for number in range(8):  # two bursts: connections stay open
+            client.batch.object.put("users", f"o{number}", body="x")
+        client.batch.wait()
+        v3io_server.close()
+        for number in range(8):
+            client.batch.object.put("users", f"o{number}", body="x")
+        results = client.batch.wait(return_errors=True)
+        assert all(isinstance(result, ConnectionError) for result in results), results
+        assert client._transport._channel.pool.open_count == 0
 
 
 def test_streamed_body_is_sent_in_its_place(client):
