@@ -1,8 +1,9 @@
 """The part of the chaos suite that has no HTTP: pylm jobs on a master and workers that are killed.
 
-The client reaches the master through one fault proxy for each of its three sockets. A seeded generator kills, pauses
-and restarts master and workers and cuts, slows, half-opens and blinds the proxies. Two workloads go on meanwhile: jobs
-that may run again, in batches, and single jobs that must not.
+The client reaches the master through one fault proxy for each of its three sockets, and one of the three workers is
+connected as an original's is, through two more; the others use the acknowledged channel. A seeded generator kills,
+pauses and restarts master and workers and cuts, slows, half-opens and blinds the proxies. Two workloads go on
+meanwhile: jobs that may run again, in batches, and single jobs that must not.
 """
 
 import collections
@@ -48,19 +49,17 @@ class Crew(Task):
         seed: Of the faults.
     """
 
-    WORKERS = ("worker-1", "worker-2")
-
     def __init__(self, folder, seed):
         super().__init__()
         self._log = folder / "pylm-executions"
         self._random = random.Random(seed)
         # in the order of the constructor of a master: pull, pub, workers' pull and push, db
         ports = free_ports(5)
-        addresses = [f"tcp://127.0.0.1:{port}" for port in ports]
-        self._commands = {"master": ("master", str(self._log), *addresses)}
-        self._commands |= {name: ("worker", str(self._log), addresses[4]) for name in self.WORKERS}
+        self._addresses = [f"tcp://127.0.0.1:{port}" for port in ports]
+        self._commands = {}
         self._processes = {}
-        upstreams = (ports[4], ports[0], ports[1])
+        pull, publish, worker_pull, worker_push, db = ports
+        upstreams = (db, pull, publish, worker_push, worker_pull)
         self._proxies = [FaultProxy(f"127.0.0.1:{port}", seed=seed) for port in upstreams]
         self._context = zmq.Context()
         self._client = None
@@ -78,11 +77,18 @@ class Crew(Task):
 
     def start(self):
         """Bring the cluster up, then begin to work and to break."""
+        proxied = [f"tcp://{proxy.start().address}" for proxy in self._proxies]
+        log, db = str(self._log), self._addresses[-1]
+        self._commands = {
+            "master": ("master", log, *self._addresses),
+            "worker-1": ("worker", log, db),
+            "worker-2": ("worker", log, db),
+            "worker-3": ("worker", log, db, *proxied[3:]),
+        }
         for name in self._commands:
             self._run(name)
-        proxied = [f"tcp://{proxy.start().address}" for proxy in self._proxies]
         self._client = Client(
-            "crew", *proxied, timeout=20, logging_level=logging.CRITICAL, context=self._context
+            "crew", *proxied[:3], timeout=20, logging_level=logging.CRITICAL, context=self._context
         )
         self._client.eval("crew.keep", b"warm-up", idempotent=True)
         for thread in self._workloads:
