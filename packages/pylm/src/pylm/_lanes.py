@@ -30,7 +30,18 @@ class Lane:
         message: The same, parsed.
     """
 
-    __slots__ = ("_kind", "_next", "client", "function", "raw", "route", "size", "stage", "topic")
+    __slots__ = (
+        "_kind",
+        "_moved",
+        "_next",
+        "client",
+        "function",
+        "raw",
+        "route",
+        "size",
+        "stage",
+        "topic",
+    )
 
     def __init__(self, raw: bytes, message: _wire.Envelope) -> None:
         self.raw = raw
@@ -43,14 +54,20 @@ class Lane:
         self.route: Any = None
         """For the owner of the :class:`Lanes`: what it decided for these messages."""
         self._next = b""
+        self._moved: tuple[bytes, bytes] = b"", b""
 
     def next_head(self, head: bytes) -> bytes:
         """Return the fields before the payload of a message of this lane, with a stage one higher."""
+        before, after = self._moved
+        if head is before:  # the same job goes on
+            return after
         if not self._next:
             message = self._kind.FromString(self.raw)
             message.stage += 1
             self._next = message.SerializePartialToString()
-        return self.replaced(head, self._next)
+        after = self.replaced(head, self._next)
+        self._moved = head, after
+        return after
 
     def replaced(self, head: bytes, raw: bytes) -> bytes:
         """Return the fields before the payload with ``raw`` for client, stage and function."""
@@ -78,7 +95,7 @@ class Lanes:
     Args:
         kind: Message class: the dialect.
 
-    Belongs to one thread.
+    Thread-safe.
     """
 
     __slots__ = ("_cache_tag", "_is_old", "_kind", "_known", "_last", "_payload_tag")
@@ -88,26 +105,31 @@ class Lanes:
         self._is_old = kind is _wire.OldPalmMessage
         self._cache_tag, self._payload_tag = (0x3A, 0x42) if self._is_old else (0x2A, 0x32)
         self._known: dict[bytes, Lane] = {}
-        self._last = _NOWHERE
+        self._last: tuple[bytes, Lane, int] = _NOWHERE.raw, _NOWHERE, 1
 
     def read(self, frame: bytes) -> Plain | None:
         """Return the parts of a plain envelope; ``None`` when the runtime has to be asked."""
         try:
-            lane = self._last
-            start = frame[1] + 2 if frame[0] == 0x0A else 0
-            if not frame.startswith(lane.raw, start):
-                found = self._find(frame, start)
-                if found is None:
+            head, lane, at = self._last
+            if not frame.startswith(head):
+                start = frame[1] + 2 if frame[0] == 0x0A else 0
+                if not frame.startswith(lane.raw, start):
+                    found = self._find(frame, start)
+                    if found is None:
+                        return None
+                    lane = found
+                at = start + lane.size
+                head = frame[:at]
+                if not head.isascii():  # a length from 128 up, or text for the runtime
                     return None
-                lane = found
-            at = start + lane.size
+                self._last = head, lane, at
             tag = frame[at]
             if tag == self._cache_tag:
                 at += 2 + frame[at + 1]
                 tag = frame[at]
-            head = frame[:at]
-            if not head.isascii():  # lengths from 128 up, too
-                return None
+                head = frame[:at]
+                if not head.isascii():
+                    return None
             if tag == self._payload_tag:
                 size = frame[at + 1]
                 at += 2
@@ -159,7 +181,6 @@ class Lanes:
             if len(self._known) >= _LIMIT:
                 self._known.clear()
             lane = self._known[raw] = Lane(raw, self._kind.FromString(raw))
-        self._last = lane
         return lane
 
     def message(self, frame: bytes) -> _wire.Envelope:
