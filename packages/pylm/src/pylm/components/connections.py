@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from pylm.components.core import ComponentInbound, ComponentOutbound
+from pylm.components.core import ComponentInbound, ComponentOutbound, FixedComponent
 from pylm.parts import connections
 from pylm.parts.connections import PullBypassConnection, PushBypassConnection
 
@@ -25,85 +25,26 @@ __all__ = [
 ]
 
 
-class RepConnection(ComponentInbound):
+class RepConnection(FixedComponent, ComponentInbound):
     """Takes requests from a peer that binds; see :class:`~pylm.components.core.ComponentInbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        palm: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name,
-            listen_address,
-            zmq.REP,
-            True,
-            broker_address,
-            False,
-            palm,
-            logger,
-            cache,
-            messages,
-        )
+    kind = zmq.REP
+    replies = True
+    binds = False
 
 
-class PullConnection(ComponentInbound):
+class PullConnection(FixedComponent, ComponentInbound):
     """Takes messages from a peer that binds; see :class:`~pylm.components.core.ComponentInbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        palm: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name,
-            listen_address,
-            zmq.PULL,
-            False,
-            broker_address,
-            False,
-            palm,
-            logger,
-            cache,
-            messages,
-        )
+    kind = zmq.PULL
+    binds = False
 
 
-class PushConnection(ComponentOutbound):
+class PushConnection(FixedComponent, ComponentOutbound):
     """Pushes to a peer that binds; see :class:`~pylm.components.core.ComponentOutbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        palm: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name,
-            listen_address,
-            zmq.PUSH,
-            False,
-            broker_address,
-            False,
-            palm,
-            logger,
-            cache,
-            messages,
-        )
+    kind = zmq.PUSH
+    binds = False
 
 
 class HttpConnection(connections.HttpConnection):

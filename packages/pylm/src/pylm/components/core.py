@@ -22,6 +22,7 @@ __all__ = [
     "ComponentBypassOutbound",
     "ComponentInbound",
     "ComponentOutbound",
+    "FixedComponent",
     "Router",
     "zmq_context",
 ]
@@ -140,3 +141,26 @@ class ComponentOutbound(_Serialized, Outbound):
             feedback = self._receive(self.listen_to)
             if feedback is not None:
                 self.handle_feedback(feedback)
+
+
+class FixedComponent:
+    """A part whose socket its class settles; see :class:`pylm.parts._fixed.Fixed`, parameters plus ``palm``."""
+
+    kind: int
+    replies = False
+    binds = True
+
+    def __init__(
+        self,
+        name: str,
+        listen_address: str,
+        broker_address: str = "inproc://broker",
+        palm: bool = False,
+        logger: logging.Logger | None = None,
+        cache: Any = None,
+        messages: int = sys.maxsize,
+    ) -> None:
+        super().__init__(  # type: ignore[call-arg]
+            name, listen_address, self.kind, self.replies, broker_address, self.binds, palm, logger,
+            cache, messages,
+        )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import zmq
 
 from pylm import _wire
+from pylm.parts._fixed import Fixed
 from pylm.parts.core import BypassInbound, BypassOutbound, Inbound, Outbound
 from pylm.parts.services import PullService
 
@@ -31,38 +32,19 @@ __all__ = [
 HTTP_TIMEOUT_S = 30.0
 
 
-class RepConnection(Inbound):
+class RepConnection(Fixed, Inbound):
     """Takes requests from a peer that binds REQ; parameters as in :class:`~pylm.parts.core.Inbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.REP, True, broker_address, False, logger, cache, messages
-        )
+    kind = zmq.REP
+    replies = True
+    binds = False
 
 
-class PullConnection(Inbound):
+class PullConnection(Fixed, Inbound):
     """Takes messages from a peer that binds PUSH; parameters as in :class:`~pylm.parts.core.Inbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.PULL, False, broker_address, False, logger, cache, messages
-        )
+    kind = zmq.PULL
+    binds = False
 
 
 class SubConnection(PullService):
@@ -107,21 +89,11 @@ class SubConnection(PullService):
         return None
 
 
-class PushConnection(Outbound):
+class PushConnection(Fixed, Outbound):
     """Pushes to a peer that binds PULL; parameters as in :class:`~pylm.parts.core.Outbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.PUSH, False, broker_address, False, logger, cache, messages
-        )
+    kind = zmq.PUSH
+    binds = False
 
 
 class PushBypassConnection(BypassOutbound):

@@ -20,6 +20,7 @@ from pylm._outlet import PubOutlet
 from pylm._server import DEFAULT_OPTIONS
 from pylm._stats import Stats
 from pylm.errors import Malformed
+from pylm.parts._fixed import Fixed
 from pylm.parts.core import TICK_MS, BypassInbound, Inbound, Outbound, open_socket
 from pylm.persistence.kv import DictDB
 
@@ -37,40 +38,19 @@ __all__ = [
 ]
 
 
-class RepService(Inbound):
+class RepService(Fixed, Inbound):
     """Takes requests (REP) and answers them with the router's feedback; parameters as in :class:`Inbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.REP, True, broker_address, True, logger, cache, messages
-        )
+    kind = zmq.REP
+    replies = True
 
 
-class PullService(Inbound):
+class PullService(Fixed, Inbound):
     """Takes messages (PULL) and gives each the tag that workers and clients see; see :class:`Inbound`."""
 
     tags = True
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.PULL, False, broker_address, True, logger, cache, messages
-        )
+    kind = zmq.PULL
 
     def _translate_from_broker(self, data: bytes) -> Any:
         message = super()._translate_from_broker(data)
@@ -85,21 +65,10 @@ class WorkerPullService(PullService):
     tags = False
 
 
-class PushService(Outbound):
+class PushService(Fixed, Outbound):
     """Deals messages out (PUSH); parameters as in :class:`Outbound`."""
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        broker_address: str = "inproc://broker",
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, zmq.PUSH, False, broker_address, True, logger, cache, messages
-        )
+    kind = zmq.PUSH
 
 
 class WorkerPushService(PushService):
