@@ -1,5 +1,7 @@
 """Shared fixtures: free addresses, processes of examples, and nothing left behind."""
 
+import ast
+import collections
 import contextlib
 import os
 import pathlib
@@ -39,6 +41,13 @@ def bind_low(probe):
             return port
 
 
+CALL = re.compile(
+    r'Client\(\s*"(?P<server>[^"]+)",\s*"(?P<db>[^"]+)",\s*sub_address="(?P<sub>[^"]+)".*?(?P<route>\[[^]]+\])',
+    re.DOTALL,
+)
+"""What a client program of several stages says: whom it calls, where it listens."""
+
+
 class Cluster:
     """The processes of one example, on ports of their own."""
 
@@ -73,6 +82,30 @@ class Cluster:
 
     def lines(self, label):
         return tidy((self.folder / f"{label}.out").read_text("utf-8"))
+
+    def knock(self, answered):
+        """Call along the client program's route until so many of the last four calls were answered.
+
+        A publisher keeps nothing for a stage that subscribes after another one did, an original for none.
+        """
+        from pylm import errors
+        from pylm.clients import Client
+
+        call = CALL.search((self.folder / "client.py").read_text("utf-8"))
+        if call is None:  # one master and its workers: nothing is published between stages
+            return
+        latest = collections.deque(maxlen=4)
+        deadline = time.monotonic() + 60
+        with Client(
+            call["server"], call["db"], sub_address=call["sub"], logging_level=50
+        ) as client:
+            while sum(latest) < answered and time.monotonic() < deadline:
+                try:
+                    client.eval(ast.literal_eval(call["route"]), b"knock", timeout=0.5)
+                except errors.TimedOut:
+                    latest.append(False)
+                else:
+                    latest.append(True)
 
     def finish(self, label="client"):
         status = self.processes[label].wait(30)

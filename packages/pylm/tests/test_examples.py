@@ -1,5 +1,6 @@
 """Every example of the documentation runs as printed, whatever the order of starts."""
 
+import random
 import time
 
 import pytest
@@ -122,13 +123,17 @@ def test_single_server(cluster):
     ]
 
 
-def test_pipeline_and_tee(cluster):
+def test_pipeline_and_tee(cluster, example):
     one = cluster("pipeline", [("server", "server.py"), ("pipeline", "pipeline.py")])
     assert one.finish()[-1] == "Client got: b'and I pipelined you sent me a message'"
     one.stop()
-    one = cluster(
-        "tee", [("server", "server.py"), ("pipeline", "pipeline.py"), ("echo", "echo.py")]
-    )
+    one = example("tee")
+    roles = ["server", "pipeline", "echo"]
+    random.shuffle(roles)
+    for role in roles:
+        one.start(role, f"{role}.py")
+    one.knock(1)
+    one.start("client", "client.py")
     assert one.finish()[-1] == "Client got: b'and I pipelined you sent me a message'"
 
 
