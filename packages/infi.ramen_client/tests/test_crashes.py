@@ -31,7 +31,8 @@ def test_no_acknowledged_message_is_lost_when_processes_are_killed(
         [sys.executable, PROGRAM, *arguments], check=True, capture_output=True, timeout=300
     )
     result = json.loads(done.stdout)
-    assert result["killed"] >= min(points, 60)
+    # The whole must be the whole; the share of every day may end early on a machine that is busy.
+    assert result["killed"] >= (min(points, 60) if POINTS <= 200 else points)
 
     reader, writer = make_pair(ramen_server)
     with contextlib.closing(sqlite3.connect(writer._queue._path)) as database:
