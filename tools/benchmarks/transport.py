@@ -28,6 +28,8 @@ CONNECTIONS = 8
 BATCH = 40
 BIG_BYTES = 10 * 1024 * 1024
 POSTED = b'{"text":"' + b"x" * 1013 + b'"}'
+LONG_ROUNDS = 5
+"""Operations as long as a time slice meet other processes more often: as many times the rounds of small requests."""
 CALLS_LIMIT = 90
 IMPORT_LIMIT_MS = 40.0
 MODULES_LIMIT = 150
@@ -196,7 +198,7 @@ def batches(port: int, rounds: int) -> list[Row]:
             },
             floor="raw lockstep",
             operations=BATCH * 40,
-            rounds=rounds,
+            rounds=rounds * LONG_ROUNDS,
             per_operation={"raw lockstep": BATCH, "batch": BATCH},
         )
 
@@ -238,7 +240,7 @@ def long_bodies(port: int, rounds: int) -> list[Row]:
             },
             floor="raw fresh buffer",
             operations=20,
-            rounds=rounds,
+            rounds=rounds * LONG_ROUNDS,
         )
 
 
