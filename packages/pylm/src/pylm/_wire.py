@@ -17,6 +17,7 @@ import random
 from typing import Final, TypeAlias
 
 from google.protobuf.message import DecodeError
+from transport_utils.buffers import keep_buffers
 
 from pylm._proto.palm_new_pb2 import Extension, Failure, PalmMessage, PalmMessage012
 from pylm._proto.palm_old_pb2 import BrokerMessage
@@ -133,28 +134,9 @@ def _decode_eight(frame: bytes) -> tuple[Envelope, bytes]:
     return middle, middle.payload
 
 
-_HINT_FACTOR: Final = 4
-_HINT_LIMIT: Final = 2**25 - 2**14
-_hinted = 0
-
-
-def _keep_buffers(size: int) -> None:
-    """Let the C library reuse buffers of this size instead of returning their pages after each message.
-
-    glibc raises its thresholds for that when a buffer it took from the system is freed; one untouched, zeroed buffer
-    costs microseconds. Without it a message of 1 MiB faults 450 pages in on each side and takes four times as long.
-    The process may then hold on to eight times the size, 64 MiB at most.
-    """
-    global _hinted
-    want = min(_HINT_FACTOR * size, _HINT_LIMIT)
-    if want > _hinted:
-        _hinted = want
-        bytes(want)
-
-
 def _decode_split(frame: bytes | memoryview) -> tuple[Envelope, bytes]:
     """Cut the largest payload field out; the runtime parses the rest."""
-    _keep_buffers(len(frame))
+    keep_buffers(len(frame))
     view = memoryview(frame)
     cut: tuple[int, int, int, int] | None = None
     position, end = 0, len(frame)
@@ -341,7 +323,7 @@ def write(kind: type[Envelope], head: bytes, payload: bytes | memoryview, ext: b
     else:
         before = _TAGS[kind] + _encode_varint(size)
         if size >= SPLIT_BYTES:
-            _keep_buffers(size)
+            keep_buffers(size)
     if not ext:
         return b"".join((head, before, payload))
     more = len(ext)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from transport_utils.bodies import BodyStream
+from transport_utils.buffers import keep_buffers
 from transport_utils.deadline import Timeout
 from transport_utils.headers import check_field
 from transport_utils.messages import HeadLike, ResponseMeta
@@ -89,6 +90,7 @@ class RequestWriter:
         if body is not None:
             head = f"{start}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
             if kind is JsonBody:
+                keep_buffers(len(body))
                 return b"".join([head.encode("latin-1"), *body.pieces])
             whole: bytes = head.encode("latin-1") + body
             return whole
