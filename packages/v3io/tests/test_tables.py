@@ -7,7 +7,8 @@ from v3io.aio import dataplane as aio_dataplane
 from v3io.dask import read_table
 from v3io.dataplane import Client
 from v3io.expressions import attr
-from v3io.tables import arrow_table, parallel_scan, segments
+from v3io.frames import arrow_table
+from v3io.tables import parallel_scan, segments
 
 
 @pytest.fixture

@@ -63,13 +63,13 @@ class ScanResponse(FirstPage[Cursor]):
         return list(self)
 
     def to_arrow(self) -> pyarrow.Table:
-        """Return all items as an Arrow table; see :func:`v3io.tables.arrow_table`."""
-        from v3io.tables import arrow_table
+        """Return all items as an Arrow table; see :func:`v3io.frames.arrow_table`."""
+        from v3io.frames import arrow_table
 
         return arrow_table(self)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return all items as a DataFrame; see :func:`v3io.tables.data_frame`."""
-        from v3io.tables import data_frame
+        """Return all items as a DataFrame; see :func:`v3io.frames.data_frame`."""
+        from v3io.frames import data_frame
 
         return data_frame(self)

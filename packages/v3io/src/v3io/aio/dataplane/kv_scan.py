@@ -26,13 +26,13 @@ class AsyncScanResponse(FirstPage[Cursor]):
         return [item async for item in self]
 
     async def to_arrow(self) -> pyarrow.Table:
-        """Return all items as an Arrow table; see :func:`v3io.tables.arrow_table`."""
-        from v3io.tables import arrow_table
+        """Return all items as an Arrow table; see :func:`v3io.frames.arrow_table`."""
+        from v3io.frames import arrow_table
 
         return arrow_table(await self.to_dicts())
 
     async def to_pandas(self) -> pandas.DataFrame:
-        """Return all items as a DataFrame; see :func:`v3io.tables.data_frame`."""
-        from v3io.tables import data_frame
+        """Return all items as a DataFrame; see :func:`v3io.frames.data_frame`."""
+        from v3io.frames import data_frame
 
         return data_frame(await self.to_dicts())
