@@ -1,40 +1,6 @@
-"""What the hint to the C library is worth, and that it is given once."""
+"""When the C library is told to keep buffers; what that is worth is measured by the benchmarks of v3io and pylm."""
 
-import platform
-import subprocess
-import sys
-
-import pytest
 from transport_utils import buffers
-
-PROGRAM = """
-import resource, sys
-from transport_utils.buffers import keep_buffers
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        whole = b"".join([b"x" * 1400 for _ in range(1000)])
-        whole + b"!"
-        del whole
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20
-
-faults()
-before = faults()
-keep_buffers(1_400_000)
-faults()
-print(before, faults())
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries take no notice")
-def test_messages_of_a_size_fault_no_pages_in_once_it_was_told():
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True
-    )
-    before, after = map(float, done.stdout.split())
-    assert before > 100
-    assert after < 20
 
 
 def test_the_hint_is_given_again_for_larger_buffers_only(monkeypatch):
