@@ -296,11 +296,12 @@ class _Link:
         finally:
             for task in self._pumps:
                 task.cancel()
-            await asyncio.gather(*self._pumps, return_exceptions=True)
+            # Before anything is awaited, where a second cancellation would leave them open.
             for writer in self._writers:
                 if self._reset:
                     reset_transport(writer.transport)
                 writer.close()
+            await asyncio.gather(*self._pumps, return_exceptions=True)
             closing = [asyncio.ensure_future(writer.wait_closed()) for writer in self._writers]
             if closing:
                 _, unsent = await asyncio.wait(closing, timeout=FLUSH_S)
