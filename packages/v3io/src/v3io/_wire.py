@@ -88,9 +88,10 @@ class RequestWriter:
             lines = self._make_lines(method, function, access_key, is_json, is_object)
         start, tail = lines
         if body is not None:
-            head = f"{start}{target}{self._with_length}{len(body)}\r\n{own}{tail}"
+            size = len(body)
+            head = f"{start}{target}{self._with_length}{size}\r\n{own}{tail}"
             if kind is JsonBody:
-                keep_buffers(len(body))
+                keep_buffers(size)
                 return b"".join([head.encode("latin-1"), *body.pieces])
             whole: bytes = head.encode("latin-1") + body
             return whole

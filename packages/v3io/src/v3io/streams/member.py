@@ -62,6 +62,11 @@ class GroupMember:
         self._heartbeat_error: Exception | None = None
         self._committed_at = time.monotonic()
         self._shard_count = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what the I/O needs: events, and no heartbeat yet."""
+        raise NotImplementedError
 
     @property
     def member_id(self) -> str:

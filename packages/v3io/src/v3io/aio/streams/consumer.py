@@ -14,9 +14,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from v3io.streams.group import Call, GroupSettings, Record, Steps
+from v3io.streams.group import Call, Record, Steps
 from v3io.streams.member import GroupMember, utc_now
 from v3io.streams.positions import Positions, ShardLag
 
@@ -34,30 +34,7 @@ class Consumer(GroupMember):
     longer than ``settings.session_timeout_s`` loses its place.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        container: str,
-        stream_path: str,
-        *,
-        group: str,
-        max_members: int = 1,
-        member_id: str | None = None,
-        settings: GroupSettings | None = None,
-        stop_when_idle: bool = False,
-        access_key: str | None = None,
-    ) -> None:
-        super().__init__(
-            client,
-            container,
-            stream_path,
-            group=group,
-            max_members=max_members,
-            member_id=member_id,
-            settings=settings,
-            stop_when_idle=stop_when_idle,
-            access_key=access_key,
-        )
+    def _begin(self) -> None:
         self._closing = asyncio.Event()
         self._stopping = asyncio.Event()
         self._heartbeat: asyncio.Task[None] | None = None
