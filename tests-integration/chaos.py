@@ -13,7 +13,6 @@ with a result or a typed error; no thread, socket, file or memory stays behind.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
 import logging
@@ -42,6 +41,7 @@ from v3io.streams import Consumer, GroupSettings, Producer
 
 sys.path.append(__file__.rpartition("/")[0])
 from chaos_pylm import Crew
+from chaos_seeds import run_seeds
 from chaos_tasks import Children, Points
 
 CALL_LIMIT_S = 2.0
@@ -527,24 +527,10 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
 
 
 def main() -> int:
-    """Run the seeds asked for; print what happened and return 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seed", type=int, default=1, help="the first seed (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=1, help="runs, each with the next seed")
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="length of a run (default %(default)s)"
-    )
-    options = parser.parse_args()
+    """Run the seeds asked for; return 1 when a promise was broken."""
     logging.getLogger("ramen_client").setLevel(logging.CRITICAL)
     logging.getLogger("loudml").setLevel(logging.CRITICAL)
-    failed = 0
-    for seed in range(options.seed, options.seed + options.runs):
-        broken, report = run(seed, options.seconds)
-        print(report, flush=True)
-        for line in broken:
-            print(f"  BROKEN {line}", flush=True)
-        failed += bool(broken)
-    return 1 if failed else 0
+    return run_seeds(__doc__.partition("\n")[0], run)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ no thread, socket, process or memory stays behind.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import collections
 import contextlib
@@ -33,6 +32,9 @@ from mock_servers.yagna.server import YagnaServer
 from ya_httpx_client import Session
 from ya_httpx_client.delivery import Rules
 from ya_httpx_client.requirement import require_yapapi
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+from chaos_seeds import run_seeds
 
 require_yapapi()
 
@@ -278,23 +280,9 @@ def run(seed: int, seconds: float) -> tuple[list[str], str]:
 
 
 def main() -> int:
-    """Run the seeds asked for; print what happened and return 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seed", type=int, default=1, help="the first seed (default %(default)s)")
-    parser.add_argument("--runs", type=int, default=1, help="runs, each with the next seed")
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="length of a run (default %(default)s)"
-    )
-    options = parser.parse_args()
+    """Run the seeds asked for; return 1 when a promise was broken."""
     logging.disable(logging.CRITICAL)
-    failed = 0
-    for seed in range(options.seed, options.seed + options.runs):
-        broken, report = run(seed, options.seconds)
-        print(report, flush=True)
-        for line in broken:
-            print(f"  BROKEN {line}", flush=True)
-        failed += bool(broken)
-    return 1 if failed else 0
+    return run_seeds(__doc__.partition("\n")[0], run)
 
 
 if __name__ == "__main__":
