@@ -22,7 +22,8 @@ def keep_buffers(size: int) -> None:
     glibc raises its thresholds for that when a buffer it took from the system is freed, so one untouched, zeroed buffer
     does. Without it every message of 1 MiB faults hundreds of pages in: four times the time of a pylm call, twice that
     of a PutRecords. The process may then hold on to eight times the size, 64 MiB at most. Other C libraries take no
-    notice. Thread-safe: at worst the hint is given twice.
+    notice, and glibc none where the environment fixes a threshold (``MALLOC_TRIM_THRESHOLD_``: Dask sets it for its
+    workers and everything started after them). Thread-safe: at worst the hint is given twice.
 
     Args:
         size: Bytes of one buffer.
