@@ -3,28 +3,32 @@
 Without ``--gate`` the arguments go to pytest as they are. With it (``.ci/run``) the whole suite runs under
 coverage and every distribution must reach its floor.
 
-What runs on yapapi needs an environment of its own. The whole suite, and paths that name ``ya-httpx-client``, are
-therefore followed by ``hatch run golem:tests`` (``--golem`` here); ``hatch run real-yagna:tests`` (``--real-yagna``)
-adds the tests against the real daemon.
+What runs on yapapi needs an environment of its own. Beside the whole suite, and beside paths that name
+``ya-httpx-client``, ``hatch run golem:tests`` (``--golem`` here) therefore runs as a second process: it waits for its
+providers more than it computes, and its lines are shown when the first has ended. ``hatch run real-yagna:tests``
+(``--real-yagna``) adds the tests against the real daemon.
 """
 
 from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 
 import checks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTEST = ["-m", "pytest", "-c", "tools/pytest.ini", "--rootdir", "."]
 COVERAGE = ["-m", "coverage", "run", "--rcfile", "tools/coveragerc"]
-
-
 GOLEM = ["packages/ya-httpx-client/tests", "tests-integration/golem"]
 REAL_YAGNA = ["packages/ya-httpx-client/tests/real_yagna"]
 NOTHING_COLLECTED = 5
+STOP_WITHIN_S = 30.0
+LOOK_AGAIN_S = 0.25
 # Of the old releases yapapi asks for, on newer Pythons.
 OLD_WARNINGS = [
     *("-W", "ignore:path is deprecated:DeprecationWarning"),
@@ -51,6 +55,50 @@ def golem_arguments(arguments: list[str]) -> list[str] | None:
     return [word for word in arguments if word not in paths] + (ours or GOLEM)
 
 
+class GolemSuite:
+    """The tests on yapapi, in a process of their own beside the block that it surrounds."""
+
+    def __init__(self, arguments: list[str] | None, *, gate: bool) -> None:
+        """Take pytest's arguments; ``None`` makes a suite without a test."""
+        self._command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else [])]
+        self._arguments = arguments
+        self._environment = {**({"YA_HTTPX_SOAK_S": "60"} if gate else {}), **os.environ}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output = tempfile.NamedTemporaryFile(prefix="golem-tests-")  # noqa: SIM115
+
+    def __enter__(self) -> GolemSuite:
+        if self._arguments is not None:
+            self._process = subprocess.Popen(
+                [*self._command, *self._arguments],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            try:  # Ctrl-C has reached its process group too
+                self._process.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.terminate()
+        self._output.close()
+
+    def finish(self) -> int:
+        """Show what the suite writes until it ends; return its exit status."""
+        if self._process is None:
+            return NOTHING_COLLECTED
+        with open(self._output.name, "rb") as written:
+            while True:
+                ended = self._process.poll()
+                shutil.copyfileobj(written, sys.stdout.buffer)
+                sys.stdout.flush()
+                if ended is not None:
+                    return ended
+                time.sleep(LOOK_AGAIN_S)
+
+
 def main(arguments: list[str]) -> int:
     """Run pytest, and the coverage floors when asked; return the exit status."""
     gate = "--gate" in arguments
@@ -62,14 +110,11 @@ def main(arguments: list[str]) -> int:
         return run_pytest([*OLD_WARNINGS, *rest, *([] if named else place)], coverage=gate)
     if gate:
         subprocess.check_call([sys.executable, *COVERAGE[:2], "erase", *COVERAGE[3:]], cwd=ROOT)
-    status = run_pytest(arguments, coverage=gate)
-    golem = golem_arguments(arguments)
-    if golem is not None and status in (0, NOTHING_COLLECTED):
-        command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else []), *golem]
-        soak = {"YA_HTTPX_SOAK_S": "60"} if gate else {}
-        status = subprocess.call(command, cwd=ROOT, env={**soak, **os.environ}) or (
-            0 if status == NOTHING_COLLECTED else status
-        )
+    with GolemSuite(golem_arguments(arguments), gate=gate) as golem:
+        statuses = {run_pytest(arguments, coverage=gate), golem.finish()}
+    if len(statuses) > 1:  # one of the two has nothing to do with what was asked for
+        statuses.discard(NOTHING_COLLECTED)
+    status = next((each for each in statuses if each), 0)  # a signal is below 0
     if gate and status == 0:
         status = checks.check_coverage()
     return status
