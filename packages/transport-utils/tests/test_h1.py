@@ -228,6 +228,13 @@ def test_interim_responses_are_bounded():
         feed_all(b"HTTP/1.1 103 Early\r\n\r\n" * 9)
 
 
+@pytest.mark.parametrize("parse", [parse_head, parse_head_pure])
+@pytest.mark.parametrize("fields", [b"Upgrade: x\r\nConnection: upgrade\r\n", b""])
+def test_an_unasked_switch_of_protocols_is_named(parse, fields):
+    with pytest.raises(errors.BadResponse, match="switched protocols, which was not asked for"):
+        parse(b"HTTP/1.1 101 Switching\r\n" + fields + b"\r\n", "GET")
+
+
 def test_limits_can_be_set():
     with pytest.raises(errors.HeaderTooLarge):
         feed_all(b"HTTP/1.1 200 OK\r\nX: yyyyyyyyyyyy\r\n\r\n", Limits(head_bytes=30))

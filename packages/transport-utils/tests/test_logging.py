@@ -1,6 +1,8 @@
 """What a transport says in the log, and that it costs nothing while nobody listens."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from transport_utils import (
@@ -134,3 +136,16 @@ def test_retries_by_number_share_the_allowance_of_the_transport():
         assert transport._settings._policy(2).budget is policy.budget
     with Transport("http://a", backend=Canned(), retry=FAST) as transport:
         assert transport._settings.retry is FAST
+
+
+def test_nothing_is_printed_in_a_program_that_set_no_logging_up():
+    program = (
+        "from transport_utils import ConnectError, Transport\n"
+        "with Transport('http://127.0.0.1:9', retry=5) as transport:\n"
+        "    try:\n"
+        "        transport.request('GET', '/')\n"
+        "    except ConnectError:\n"
+        "        pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stderr == b""

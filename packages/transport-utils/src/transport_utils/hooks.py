@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Hooks", "PoolEvent", "combine_hooks"]
 
 _log = logging.getLogger(__name__)
+logging.getLogger("transport_utils").addHandler(logging.NullHandler())  # quiet unless asked for
 
 
 class PoolEvent(enum.Enum):

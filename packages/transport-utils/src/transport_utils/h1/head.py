@@ -179,7 +179,7 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
             if method == "HEAD" or status in _BODILESS:
                 return Head(int(status), 1, 0, True, False, block)
             return _remember(Head(int(status), 1, int(length), True, False, block))
-    if _llhttp is None:
+    if _llhttp is None or block[9:12] == b"101":  # which llhttp reports in three ways
         return parse_head_pure(block, method, limits)
     sink = _Sink()
     try:
@@ -216,7 +216,9 @@ def _judge(block: bytes, method: str, limits: Limits) -> Head:
         raise HeaderTooLarge(f"more than {limits.fields} header fields")
     status = int(block[9:12])
     minor = block[7] - 48
-    if minor not in (0, 1) or status < 100 or status == 101:
+    if status == 101:
+        raise BadResponse(f"the server switched protocols, which was not asked for: {excerpt(block)}")
+    if minor not in (0, 1) or status < 100:
         raise BadResponse(f"unexpected response: {excerpt(block)}")
     lower = block.lower()
     keep_alive = minor == 1
