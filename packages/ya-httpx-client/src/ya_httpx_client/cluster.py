@@ -35,6 +35,7 @@ logger = logging.getLogger("ya_httpx_client")
 
 TICK_S = 1.0
 RENEW_BEFORE_S = 300.0
+LET_GO_BEFORE_S = 60.0
 YAPAPI_LIFETIME = timedelta(minutes=180)
 _FAILED_START = Exponential(base_s=0.5, cap_s=30.0, jitter="equal")
 
@@ -102,6 +103,8 @@ class Cluster:
         self._announced: set[Instance] = set()
         self._golem_cluster: Any = None
         self._renew_at = float("inf")
+        self._ends_at = float("inf")
+        self._let_go_at = float("inf")
         self._failed_starts = 0
         self._start_not_before = 0.0
         self._rng = random.Random()
@@ -341,7 +344,7 @@ class Cluster:
         return [
             i
             for i in self.instances
-            if i.state not in (State.DRAINING, State.DEAD) and not i.surplus
+            if i.state not in (State.DRAINING, State.DEAD) and not (i.surplus or i.outgoing)
         ]
 
     async def _tick(self) -> None:
@@ -358,6 +361,7 @@ class Cluster:
             await self._grow(wanted - len(kept), now)
         elif len(kept) > wanted:
             self._shrink(kept, len(kept) - wanted)
+        self._relieve(wanted, now)
         for instance in kept:
             late = (
                 instance.state is State.STARTING
@@ -375,8 +379,9 @@ class Cluster:
             return
         if self._golem_cluster is None:
             self._golem_cluster = await self._run_service()
-            lifetime = self.options.lifetime or YAPAPI_LIFETIME
-            self._renew_at = time.monotonic() + max(60.0, lifetime.total_seconds() - RENEW_BEFORE_S)
+            lifetime_s = (self.options.lifetime or YAPAPI_LIFETIME).total_seconds()
+            self._renew_at = time.monotonic() + max(60.0, lifetime_s - RENEW_BEFORE_S)
+            self._ends_at = time.monotonic() + lifetime_s
         for _ in range(count):
             self._spawn()
 
@@ -442,14 +447,30 @@ class Cluster:
                 instance.drain()
 
     def _renew(self) -> None:
-        """Replace everything before the market agreements end: new instances from a new demand, old ones drain."""
+        """Ask for new instances by a new demand, before the market agreements of the present ones end."""
         self._renew_at = float("inf")
+        self._let_go_at = self._ends_at - LET_GO_BEFORE_S
         self._golem_cluster = None
         for instance in self._kept():
             if instance.state is State.PENDING:
                 instance.surplus = True
-            else:
+            elif instance.state is State.STARTING:
                 instance.drain()
+            else:
+                instance.outgoing = True
+
+    def _relieve(self, wanted: int, now: float) -> None:
+        """Drain outgoing instances, one for each that is ready in its place, and all when their time is up."""
+        outgoing = [
+            i for i in self.instances if i.outgoing and i.state in (State.READY, State.SUSPECT)
+        ]
+        if not outgoing:
+            return
+        ready = sum(instance.state is State.READY for instance in self._kept())
+        needed = 0 if now > self._let_go_at else max(0, wanted - ready)
+        outgoing.sort(key=lambda instance: (instance.state is State.READY, instance.in_flight))
+        for instance in outgoing[: max(0, len(outgoing) - needed)]:
+            instance.drain()
 
     def _bury(self) -> None:
         """Part with instances that are dead and that yapapi has let go of; have yapapi let go of the others."""
@@ -489,6 +510,7 @@ class Cluster:
         after_s = instance.ready_at - instance.created_at
         logger.info("%s: %s is ready after %.1f s", self.url, instance.label, after_s)
         self._emit(events.InstanceReady(self.url, instance.label, after_s))
+        self._wake.set()  # one that is outgoing may be relieved
 
     def _went(self, instance: Instance) -> None:
         cluster, service = self._services.get(instance, (None, None))

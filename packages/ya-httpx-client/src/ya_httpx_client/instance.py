@@ -72,6 +72,7 @@ class Instance:
         in_flight: Requests being served.
         address: Its address in the VPN, reserved for it.
         surplus: Whether it is to be stopped as soon as it has a provider.
+        outgoing: Whether it serves only until the one that takes its place is ready.
         lost_because: Why it died, ``None`` if it was asked to stop.
     """
 
@@ -84,6 +85,7 @@ class Instance:
         self.address: str | None = None
         self.executor: Executor | None = None
         self.surplus = False
+        self.outgoing = False
         self.lost_because: str | None = None
         self.in_flight = 0
         self.served = 0

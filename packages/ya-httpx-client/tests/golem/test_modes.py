@@ -206,7 +206,12 @@ async def test_instances_are_replaced_before_their_agreements_end(golem, running
     async with running(1) as run:
         await run.client.get("http://calc/echo")
         (before,) = run.cluster.instances
+        for provider in golem.app.daemon.providers:
+            provider.config.start_delay_s = 2.0
         run.cluster._renew_at = 0.0
+        await run.until(lambda: run.providers("starting") == 1)
+        assert (await run.client.get("http://calc/echo", timeout=1)).status_code == 200
+        assert before.served == 2  # it serves until the other is ready
         await run.until(lambda: before not in run.cluster.instances and run.providers("ready") == 1)
         assert (await run.client.get("http://calc/echo")).status_code == 200
         assert run.cluster.failed == 0
