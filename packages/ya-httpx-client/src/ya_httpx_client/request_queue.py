@@ -99,14 +99,16 @@ class RequestQueue:
                 self.delay_s += DELAY_WEIGHT * (waited - self.delay_s)
                 return slot
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
+            if not future.done():
+                self._forget(future)
+            elif future.exception() is None:
                 future.result().give_back()
             raise
-        finally:
-            self._forget(future)
+        self._forget(future)
         raise PoolTimeout(f"no provider took the request within {timeout_s} s: {self._explain()}")
 
     def _forget(self, future: asyncio.Future[Slot]) -> None:
+        """Take a request that gave up out of its line; one that was answered has left it."""
         future.cancel()
         for line in (self._waiting, self._outside):
             if future in line:
