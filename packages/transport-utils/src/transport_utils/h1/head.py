@@ -217,7 +217,9 @@ def _judge(block: bytes, method: str, limits: Limits) -> Head:
     status = int(block[9:12])
     minor = block[7] - 48
     if status == 101:
-        raise BadResponse(f"the server switched protocols, which was not asked for: {excerpt(block)}")
+        raise BadResponse(
+            f"the server switched protocols, which was not asked for: {excerpt(block)}"
+        )
     if minor not in (0, 1) or status < 100:
         raise BadResponse(f"unexpected response: {excerpt(block)}")
     lower = block.lower()
