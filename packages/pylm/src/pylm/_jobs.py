@@ -20,20 +20,23 @@ from pylm.config import Overflow, check_choice, check_seconds
 from pylm.errors import TimedOut, WrongType
 
 __all__ = [
+    "BURST",
     "DEFAULT_TIMEOUT_S",
     "READY_ITERABLES",
     "UNSET",
+    "InOrder",
+    "JobRun",
     "JobRunner",
     "Timeout",
     "Unset",
     "as_payload",
-    "with_progress",
+    "progress_bar",
 ]
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 
 _WINDOW = 1000
-_BURST = 64
+BURST: Final = 64
 _LINGER_S = 0.5
 _RESEND_S = 4.0
 _RESEND_CAP_S = 8.0
@@ -105,12 +108,33 @@ class JobRunner:
         return timeout
 
     def run(
+        self, link: Link, payloads: Iterable[Any], messages: int, **terms: Any
+    ) -> Iterator[Answer]:
+        """Send every payload, yield every answer, until ``messages`` answers or until all are known to be in.
+
+        Args:
+            link: The sockets.
+            payloads: What to send; lists, tuples, ranges and ``itertools.repeat`` are read in this thread, anything
+                else in a thread of its own, since it may wait for answers.
+            messages: Answers to yield.
+            terms: See :meth:`opened`.
+
+        Raises:
+            TimedOut: Nothing came for ``timeout_s``.
+            TypeError: A payload is not ``bytes`` (without a serializer).
+            Exception: Whatever iterating over ``payloads`` raises.
+        """
+        with self.opened(link, Call, **terms) as job:
+            for answer in job.run(payloads, messages):
+                yield answer if answer[2] is None else job.noted(answer)
+
+    @contextlib.contextmanager
+    def opened(
         self,
         link: Link,
-        template: _wire.Template,
-        payloads: Iterable[Any],
-        messages: int,
+        kind: type[Call],
         *,
+        template: _wire.Template,
         uses_ids: bool,
         timeout_s: float | None,
         explicit: bool,
@@ -118,15 +142,13 @@ class JobRunner:
         serializer: str = "",
         describe: str,
         extra: dict[str, Any] | None = None,
-    ) -> Iterator[Answer]:
-        """Send every payload, yield every answer, until ``messages`` answers or until all are known to be in.
+    ) -> Iterator[JobRun]:
+        """Open a job and finish it in the end.
 
         Args:
             link: The sockets.
+            kind: Of the call.
             template: The envelope.
-            payloads: What to send; lists, tuples, ranges and ``itertools.repeat`` are read in this thread, anything
-                else in a thread of its own, since it may wait for answers.
-            messages: Answers to yield.
             uses_ids: The peer returns message ids.
             timeout_s: Longest silence, seconds; ``None`` for ever.
             explicit: The timeout was given for this call, so servers learn it as the deadline of each message.
@@ -134,11 +156,6 @@ class JobRunner:
             serializer: Of the payloads; empty for bytes.
             describe: Names function and server in errors.
             extra: Further fields of the extension.
-
-        Raises:
-            TimedOut: Nothing came for ``timeout_s``.
-            TypeError: A payload is not ``bytes`` (without a serializer).
-            Exception: Whatever iterating over ``payloads`` raises.
         """
         fail: _tracing.Fail | None = None
         with contextlib.ExitStack() as stack:
@@ -147,7 +164,7 @@ class JobRunner:
                 carrier, fail = stack.enter_context(span)
                 if carrier:
                     extra = {**(extra or {}), "trace": carrier}
-            call = Call(uses_ids=uses_ids, keep=idempotent and uses_ids)
+            call = kind(uses_ids=uses_ids, keep=idempotent and uses_ids)
             link.open(call)
             dumps = serializers.lookup(serializer).dumps if serializer else None
             fields: dict[str, Any] = dict(extra or {})
@@ -158,12 +175,8 @@ class JobRunner:
             if serializer:
                 fields["serializer"] = serializer
             suffix = _wire.Extension(**fields).SerializeToString() if fields and uses_ids else b""
-            state = _Job(self, link, call, template, dumps, suffix, timeout_s, describe)
             try:
-                for answer in state.run(payloads, messages):
-                    if answer[2] is not None and fail is not None:
-                        fail(answer[2])
-                    yield answer
+                yield JobRun(self, link, call, template, dumps, suffix, timeout_s, describe, fail)
             finally:
                 link.finish(call)
 
@@ -181,8 +194,11 @@ class JobRunner:
         return serializers.lookup(serializer).loads(payload) if serializer else payload
 
 
-class _Job:
-    """One run of :meth:`JobRunner.run`."""
+class JobRun:
+    """One job: its messages, its answers, and when it sends again, lingers or gives up.
+
+    ``run`` sends and receives in threads; :mod:`pylm._aiolink` does the same in an event loop.
+    """
 
     def __init__(
         self,
@@ -194,6 +210,7 @@ class _Job:
         suffix: bytes,
         timeout_s: float | None,
         describe: str,
+        fail: _tracing.Fail | None,
     ) -> None:
         self.runner = runner
         self.link = link
@@ -203,7 +220,11 @@ class _Job:
         self.suffix = suffix
         self.timeout_s = timeout_s
         self.describe = describe
+        self.fail = fail
         self.received = 0
+        self._again: collections.deque[bytes] = collections.deque()
+        self._resend_s = _RESEND_S
+        self._ends_at = self._resend_at = self._linger_at = float("inf")
 
     def frame(self, payload: Any) -> bytes:
         """Return the next message."""
@@ -226,6 +247,16 @@ class _Job:
         """Return when the present silence ends the job."""
         return float("inf") if self.timeout_s is None else time.monotonic() + self.timeout_s
 
+    def noted(self, answer: Answer) -> Answer:
+        """Return the answer; a failure marks the job's span."""
+        if answer[2] is not None and self.fail is not None:
+            self.fail(answer[2])
+        return answer
+
+    def is_ahead(self) -> bool:
+        """Return whether so many answers wait to be read that no more should be asked for."""
+        return len(self.call.answers) >= _WINDOW
+
     def run(self, payloads: Iterable[Any], messages: int) -> Iterator[Answer]:
         """Send and receive, one inside the other or with a feeding thread."""
         if messages <= 0 and isinstance(payloads, itertools.repeat):
@@ -243,6 +274,8 @@ class _Job:
         call = self.call
         try:
             for payload in payloads:
+                while self.is_ahead() and not call.stopped:
+                    time.sleep(0.002)
                 if call.stopped:
                     return
                 self.link.send(
@@ -260,7 +293,7 @@ class _Job:
         waiting: bytes | None = None
         while messages > self.received or not call.exhausted:
             sent = 0
-            while not call.exhausted and sent < _BURST and call.sent - self.received < allowed:
+            while not call.exhausted and sent < BURST and call.sent - self.received < allowed:
                 if waiting is None:
                     try:
                         waiting = self.frame(next(payloads))
@@ -274,7 +307,7 @@ class _Job:
                     break
                 waiting = None
                 sent += 1
-            if not answers and (sent == _BURST):
+            if not answers and (sent == BURST):
                 link.poll()
             while answers and self.received < messages:
                 self.received += 1
@@ -283,7 +316,7 @@ class _Job:
                 if messages <= 0 and not call.exhausted:
                     continue
                 return
-            if sent == _BURST:
+            if sent == BURST:
                 continue
             if call.exhausted:
                 yield from self._collect(messages)
@@ -305,61 +338,109 @@ class _Job:
     def _collect(self, messages: int) -> Iterator[Answer]:
         call, link = self.call, self.link
         answers = call.answers
-        resend_s = _RESEND_S
-        deadline = self.deadline()
-        resend_at = time.monotonic() + resend_s
-        linger_at = float("inf")
-        again: collections.deque[bytes] = collections.deque()
+        self.answered()
         while self.received < messages:
-            if again:
-                self._resend(again)
+            self.send_again()
             if answers:
                 self.received += 1
                 yield answers.popleft()
                 if not answers:
-                    deadline = self.deadline()
-                    resend_at, linger_at = time.monotonic() + resend_s, float("inf")
+                    self.answered()
                 continue
             if call.error is not None:
                 raise call.error
-            if call.exhausted and call.uses_ids and call.complete >= call.sent:
-                linger_at = min(linger_at, time.monotonic() + _LINGER_S)
-            wake_at = min(deadline, linger_at)
-            if call.kept is not None:
-                wake_at = min(wake_at, resend_at)
-            if not call.exhausted:
-                wake_at = min(wake_at, time.monotonic() + 0.1)
-            if again:
-                wake_at = min(wake_at, time.monotonic() + 0.01)
-            if link.wait(call, wake_at) or call.error is not None:
+            if link.wait(call, self.wake_at()) or call.error is not None:
                 continue
-            now = time.monotonic()
-            if now >= linger_at:
+            if self.is_over():
                 return
-            if now >= deadline and (call.exhausted or call.complete < call.sent):
-                raise TimedOut(
-                    f"{self.describe}: no answer for {self.timeout_s} s; "
-                    f"{self.received} answers to {call.sent} messages so far",
-                    elapsed_s=self.timeout_s,
-                )
-            if call.kept and now >= resend_at:
-                again = collections.deque(call.kept)
-                resend_s = min(resend_s * 2, _RESEND_CAP_S)
-                resend_at = now + resend_s
 
-    def _resend(self, again: collections.deque[bytes]) -> None:
-        """Send some of the messages with these ids again, as far as they are unanswered and there is room."""
+    def answered(self) -> None:
+        """Begin a silence: everything that has come was taken."""
+        now = time.monotonic()
+        self._ends_at = float("inf") if self.timeout_s is None else now + self.timeout_s
+        self._resend_at, self._linger_at = now + self._resend_s, float("inf")
+
+    def wake_at(self) -> float:
+        """Return until when to wait for an answer, in monotonic seconds; then ask :meth:`is_over`."""
+        call = self.call
+        now = time.monotonic()
+        if call.exhausted and call.uses_ids and call.complete >= call.sent:
+            self._linger_at = min(self._linger_at, now + _LINGER_S)
+        wake_at = min(self._ends_at, self._linger_at)
+        if call.kept is not None:
+            wake_at = min(wake_at, self._resend_at)
+        if not call.exhausted:
+            wake_at = min(wake_at, now + 0.1)
+        if self._again:
+            wake_at = min(wake_at, now + 0.01)
+        return wake_at
+
+    def is_over(self) -> bool:
+        """Return whether all answers are in; after a wait that brought none.
+
+        Raises:
+            TimedOut: The silence has been too long.
+        """
+        call = self.call
+        now = time.monotonic()
+        if now >= self._linger_at:
+            return True
+        if now >= self._ends_at and (call.exhausted or call.complete < call.sent):
+            raise self.silence()
+        if call.kept and now >= self._resend_at:
+            self._again = collections.deque(call.kept)
+            self._resend_s = min(self._resend_s * 2, _RESEND_CAP_S)
+            self._resend_at = now + self._resend_s
+        return False
+
+    def silence(self) -> TimedOut:
+        """Return the error that says that nothing came."""
+        return TimedOut(
+            f"{self.describe}: no answer for {self.timeout_s} s; "
+            f"{self.received} answers to {self.call.sent} messages so far",
+            elapsed_s=self.timeout_s,
+        )
+
+    def send_again(self) -> None:
+        """Send some of the messages that are due again, as far as they are unanswered and there is room."""
+        again = self._again
+        if not again:
+            return
         assert self.call.kept is not None
-        for _ in range(min(_BURST, len(again))):
+        for _ in range(min(BURST, len(again))):
             frame = self.call.kept.get(again[0])
             if frame is not None and not self.link.try_send(frame):
                 return
             again.popleft()
 
 
-def with_progress(answers: Iterator[Answer], count: int, label: str) -> Iterator[Answer]:
-    """Yield the answers, drawing a bar on standard error."""
-    from rich.console import Console
-    from rich.progress import track
+class InOrder:
+    """Puts the answers of a job into the order of its messages; ``ordered`` false lets them pass as they come."""
 
-    yield from track(answers, description=label, total=count, console=Console(stderr=True))
+    def __init__(self, *, ordered: bool) -> None:
+        self._early: dict[int, Answer] | None = {} if ordered else None
+        self._following = 0
+
+    def take(self, answer: Answer) -> Iterator[Answer]:
+        """Yield the answers whose turn it is now that this one has come."""
+        if self._early is None:
+            yield answer
+            return
+        self._early[answer[0]] = answer
+        while self._following in self._early:
+            yield self._early.pop(self._following)
+            self._following += 1
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, count: int, *, shown: bool) -> Iterator[Callable[[], object]]:
+    """Draw a bar on standard error; its value is called once per answer."""
+    if not shown:
+        yield bool
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=count)
+        yield lambda: bar.advance(task)

@@ -296,6 +296,11 @@ class Link:
         call.answers.append((index, payload, failure, serializer))
 
     @property
+    def receiver(self) -> zmq.Socket[bytes]:
+        """The socket that answers come in on."""
+        return self._answers
+
+    @property
     def is_closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._closed

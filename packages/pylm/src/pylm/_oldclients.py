@@ -373,9 +373,9 @@ class ParallelClient(JobRunner):
         link = self._connected()
         for answer in self.run(
             link,
-            template,
             generator,
             messages,
+            template=template,
             uses_ids=self._peer.is_new,
             timeout_s=self.limit(timeout),
             explicit=not isinstance(timeout, Unset),

@@ -20,11 +20,12 @@ from pylm._jobs import (
     DEFAULT_TIMEOUT_S,
     READY_ITERABLES,
     UNSET,
+    InOrder,
     JobRunner,
     Timeout,
     Unset,
     as_payload,
-    with_progress,
+    progress_bar,
 )
 from pylm._link import Answer, Call, Link, wait_handshake
 from pylm._logs import server_logger
@@ -221,21 +222,31 @@ class Client(JobRunner):
             PylmError: See :mod:`pylm.errors`.
             Exception: Whatever ``generator`` raises.
         """
-        template, route = self._template(function, cache)
         link = self._connected()
-        for answer in self.run(
-            link,
-            template,
-            generator,
-            messages,
-            uses_ids=bool(self._peer_is_new),
-            timeout_s=self.limit(timeout),
-            explicit=not isinstance(timeout, Unset),
-            idempotent=idempotent,
-            serializer=serializer,
-            describe=f"job {route!r}",
-        ):
+        terms = self._terms("job", function, cache, timeout, idempotent, serializer)
+        for answer in self.run(link, generator, messages, **terms):
             yield self.result(answer)
+
+    def _terms(
+        self,
+        verb: str,
+        function: str | list[str],
+        cache: str,
+        timeout: Timeout,
+        idempotent: bool,
+        serializer: str,
+    ) -> dict[str, Any]:
+        """Return the terms of a job, see :meth:`JobRunner.opened`; the client must be connected."""
+        template, route = self._template(function, cache)
+        return {
+            "template": template,
+            "uses_ids": bool(self._peer_is_new),
+            "timeout_s": self.limit(timeout),
+            "explicit": not isinstance(timeout, Unset),
+            "idempotent": idempotent,
+            "serializer": serializer,
+            "describe": f"{verb} {route!r}",
+        }
 
     def eval(
         self,
@@ -338,37 +349,25 @@ class Client(JobRunner):
             PylmError: As for :meth:`job`; :class:`~pylm.errors.WrongServer` when order is asked of an original server.
         """
         link = self._connected()
+        payloads, count = self._mapped(payloads, ordered=ordered)
+        terms = self._terms("map", function, "", timeout, idempotent, serializer)
+        order = InOrder(ordered=ordered)
+        with progress_bar(terms["describe"], count, shown=progress) as advance:
+            for answer in self.run(link, payloads, count, **terms):
+                advance()
+                for each in order.take(answer):
+                    yield self._outcome(each, return_exceptions)
+
+    def _mapped(self, payloads: Iterable[Any], *, ordered: bool) -> tuple[Iterable[Any], int]:
+        """Return what a map sends, and how much it is."""
         if ordered and not self._peer_is_new:
             raise WrongServer(
                 f"{self.server_name} does not return message ids, so results have no order; use ordered=False"
             )
-        template, route = self._template(function, "")
         known = payloads if isinstance(payloads, READY_ITERABLES) else list(payloads)
-        count = len(known) if isinstance(known, (list, tuple, range)) else known.__length_hint__()
-        answers = self.run(
-            link,
-            template,
-            known,
-            count,
-            uses_ids=bool(self._peer_is_new),
-            timeout_s=self.limit(timeout),
-            explicit=not isinstance(timeout, Unset),
-            idempotent=idempotent,
-            serializer=serializer,
-            describe=f"map {route!r}",
-        )
-        if progress:
-            answers = with_progress(answers, count, route)
-        early: dict[int, Answer] = {}
-        following = 0
-        for answer in answers:
-            if not ordered:
-                yield self._outcome(answer, return_exceptions)
-                continue
-            early[answer[0]] = answer
-            while following in early:
-                yield self._outcome(early.pop(following), return_exceptions)
-                following += 1
+        if isinstance(known, (list, tuple, range)):
+            return known, len(known)
+        return known, known.__length_hint__()
 
     def _outcome(self, answer: Answer, return_exceptions: bool) -> Any:
         if return_exceptions and answer[2] is not None:
