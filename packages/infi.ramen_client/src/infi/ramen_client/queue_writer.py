@@ -5,6 +5,7 @@ Source: ``infi.ramen_client.queue_writer`` of 1.40. ``push_many``, ``push_nowait
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -142,24 +143,38 @@ class QueueWriter:
     def _row(
         self, category: Any, data_type: Any, data_version: Any, data: Any, reqid: Any = None
     ) -> StoredRow:
-        for name, value in (
-            ("category", category),
-            ("data_type", data_type),
-            ("data_version", data_version),
-        ):
-            if not value:
-                raise AssertionError(f"Missing value for {name}")
-            if not is_name(value):
-                raise AssertionError(f"Invalid characters in {name}")
-        body = encode(data, allow_nan=self._allow_nan)
-        if not isinstance(data_version, str):
-            data_version = int(data_version) if isinstance(data_version, int) else str(data_version)
-            if isinstance(data_version, int) and abs(data_version) >= 2**63:
-                data_version = str(data_version)
+        names = (category, data_type, data_version)
+        if type(category) is type(data_type) is type(data_version) is str:
+            names = _stored_text_names(*names)
+        else:
+            names = _stored_names(*names)
         return (
-            category if isinstance(category, str) else str(category),
-            data_type if isinstance(data_type, str) else str(data_type),
-            data_version,
+            *names,
             reqid_text(reqid) or new_reqid(),
-            deflate(body),
+            deflate(encode(data, allow_nan=self._allow_nan)),
         )
+
+
+def _stored_names(category: Any, data_type: Any, data_version: Any) -> tuple[str, str, str | int]:
+    """Return the names as they are stored.
+
+    Raises:
+        AssertionError: One is missing or holds other characters.
+    """
+    for name, value in (
+        ("category", category),
+        ("data_type", data_type),
+        ("data_version", data_version),
+    ):
+        if not value:
+            raise AssertionError(f"Missing value for {name}")
+        if not is_name(value):
+            raise AssertionError(f"Invalid characters in {name}")
+    if not isinstance(data_version, str):
+        data_version = int(data_version) if isinstance(data_version, int) else str(data_version)
+        if isinstance(data_version, int) and abs(data_version) >= 2**63:
+            data_version = str(data_version)
+    return str(category), str(data_type), data_version
+
+
+_stored_text_names = functools.lru_cache(maxsize=1024)(_stored_names)
