@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -158,6 +159,26 @@ def make_pair(reader_values):
     yield make
     for closable in made:
         closable.close()
+
+
+@pytest.fixture
+def fill():
+    """Push so many numbered messages of one path at once."""
+
+    def push(writer, count, path=("m", "t", "v1")):
+        writer.push_many([(*path, {"i": number}) for number in range(count)])
+
+    return push
+
+
+@pytest.fixture
+def bodies():
+    """Read what a server has stored."""
+
+    def read(server):
+        return [json.loads(message["body"]) for message in server.store.messages()]
+
+    return read
 
 
 @pytest.fixture

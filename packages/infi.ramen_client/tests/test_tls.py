@@ -76,6 +76,46 @@ def test_a_server_of_an_unknown_authority_gets_nothing_and_the_messages_stay(
     assert secure_server.store.stats()["messages"] == 0
 
 
+def test_the_first_variable_wins_as_in_requests(
+    secure_server, make_pair, authority, tmp_path, monkeypatch
+):
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(path))
+    reader, writer = make_pair(secure_server, ssl=True)
+    fill(writer)
+    assert reader.consume_one() == reader.RETRY
+    assert "certificate" in reader.stats.last_error
+
+
+def test_a_bundle_that_does_not_exist_is_named_and_the_messages_stay(
+    secure_server, make_pair, tmp_path, monkeypatch
+):
+    missing = str(tmp_path / "missing.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", missing)
+    reader, writer = make_pair(secure_server, ssl=True)
+    fill(writer)
+    assert reader.consume_one() == reader.RETRY
+    assert missing in reader.stats.last_error
+    assert writer.queue_size() == 20
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("trust_env", [False, True])
+def test_a_bundle_does_not_make_the_rest_of_the_environment_trusted(
+    secure_server, make_pair, monkeypatch, trust_env
+):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    reader, writer = make_pair(secure_server, ssl=True, trust_env=trust_env)
+    fill(writer)
+    assert reader.consume_one() == (reader.RETRY if trust_env else reader.ACCEPTED)
+
+
 @pytest.mark.usefixtures("trusted")
 def test_a_certificate_for_another_name_is_not_enough(secure_server, make_pair):
     hostname = secure_server.hostname.replace("127.0.0.1", "localhost")
