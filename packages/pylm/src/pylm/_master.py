@@ -22,6 +22,7 @@ from pylm._loop import DRAIN
 from pylm._outlet import MORE_NOW
 from pylm._proto.palm_new_pb2 import WorkerReady
 from pylm._server import FAILED_PAYLOAD, Engine, endpoint_of
+from pylm._steering import Steered
 from pylm.errors import Malformed, Overloaded, TimedOut, WorkerLost
 
 __all__ = ["BaseMaster", "MasterEngine"]
@@ -30,11 +31,8 @@ PUSH_WINDOW: Final = 16
 """Jobs on the unacknowledged channel at a time while workers of the other one exist."""
 
 
-class BaseMaster:
+class BaseMaster(Steered):
     """The functions a master's author may override."""
-
-    pipelined: bool
-    name: str
 
     @staticmethod
     def change_payload(message: Any, new_payload: bytes) -> Any:
@@ -49,13 +47,6 @@ class BaseMaster:
     def gather(self, message: Any) -> Iterable[Any]:
         """Yield the messages that go on for one that came back from a worker: none, one or many."""
         yield message
-
-    def handle_stream(self, message: Any) -> tuple[str, Any]:
-        """Return topic and message of an answer; see ``pylm.servers.Server.handle_stream``."""
-        if self.pipelined:
-            message.stage += 1
-            return self.name, message
-        return message.client, message
 
 
 class MasterEngine(Engine):

@@ -181,14 +181,7 @@ class _OldMaster(MasterEngine, OldEngine, OldBaseMaster):
             yield _wire.decode_old(item)
 
     def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
-        if not failed:
-            self.stats.answered += 1
-        frame = _wire.encode(message, payload)
-        self.stats.bytes_out += len(frame)
-        assert self._outlet is not None
-        self._outlet.send(message.ext, frame, per_call=False)
-        if self._outlet.is_full():
-            self._check_backlog()
+        self._send_answer(message.ext, message, payload, failed=failed, per_call=False)
 
 
 class StandaloneMaster(_OldMaster):

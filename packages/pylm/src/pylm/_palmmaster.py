@@ -16,7 +16,7 @@ from pylm._lanes import Lanes, Plain, is_bare
 from pylm._logs import server_logger
 from pylm._master import BaseMaster, MasterEngine
 from pylm._outlet import PubOutlet
-from pylm._server import FAILED_PAYLOAD
+from pylm._steering import SteeringEngine
 from pylm.config import ServerOptions
 
 __all__ = ["Hub", "Master"]
@@ -25,7 +25,7 @@ CACHE_HEAD: Final = b"\x2a\x24"
 """Tag and length of a uuid in the field cache."""
 
 
-class _PalmMaster(MasterEngine, BaseMaster):
+class _PalmMaster(SteeringEngine, MasterEngine, BaseMaster):
     """Master and Hub of the present API: workers get the client's envelope."""
 
     def __init__(
@@ -49,7 +49,6 @@ class _PalmMaster(MasterEngine, BaseMaster):
         self.pub_socket = self._open(zmq.XPUB, bind=pub_address)
         self._outlet = PubOutlet(self.pub_socket, self.stats, self.options)
         self._router_address = self._open_workers(worker_pull_address, worker_push_address)
-        self._steers = type(self).handle_stream is not BaseMaster.handle_stream
         self._lanes = Lanes(_wire.PalmMessage)
         self._uuids = _wire.Uuids()
         self._own_topic = name.encode()
@@ -104,31 +103,6 @@ class _PalmMaster(MasterEngine, BaseMaster):
         if kept and self._outlet.is_full():
             self._check_backlog()
         return True
-
-    def _answer(self, message: _wire.Envelope, payload: bytes, *, failed: bool = False) -> None:
-        client = message.client
-        if self._steers:
-            message.payload = payload
-            try:
-                topic, message = self.handle_stream(message)
-                payload = message.payload
-            except Exception as error:
-                self._log_failure(error)
-                self._mark_failed(message, error, self.name, "handle_stream")
-                topic, payload, failed = client, FAILED_PAYLOAD, True
-        elif self.pipelined:
-            topic = self.name
-            message.stage += 1
-        else:
-            topic = client
-        if not failed:
-            self.stats.answered += 1
-        frame = _wire.encode(message, payload)
-        self.stats.bytes_out += len(frame)
-        assert self._outlet is not None
-        self._outlet.send(topic.encode(), frame, per_call=not message.ext and topic == client)
-        if self._outlet.is_full():
-            self._check_backlog()
 
 
 class Master(_PalmMaster):

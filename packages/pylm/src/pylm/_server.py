@@ -25,6 +25,7 @@ from pylm._lanes import Lanes, Plain
 from pylm._loop import DRAIN, Loop
 from pylm._outlet import Outlet
 from pylm._pool import FunctionPool
+from pylm._signals import on_signals
 from pylm._stats import Stats
 from pylm._version import __version__
 from pylm.config import ConfigurationError, ServerOptions
@@ -258,7 +259,7 @@ class Engine:
             raise Closed(f"server {self.name} has run or runs already; make a new one")
         self._loop = Loop()
         try:
-            with self._signals():
+            with on_signals(self._on_signal):
                 self._begin(cache_messages)
                 if not self._stop_asked:
                     self._started.set()
@@ -315,23 +316,10 @@ class Engine:
             self.stop()
             thread.join()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, _: object) -> None:
-            if number == signal.SIGINT and self._stop_asked:
-                raise KeyboardInterrupt
-            self.stop(drain=number == signal.SIGTERM)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGINT and self._stop_asked:
+            raise KeyboardInterrupt
+        self.stop(drain=number == signal.SIGTERM)
 
     def _drain(self) -> None:
         """Work until nothing has moved for 100 ms or the time is up."""
@@ -436,6 +424,25 @@ class Engine:
             raise Overloaded(
                 f"{self.name} has {self._outlet.waiting()} answers waiting for slow readers; try later"
             )
+
+    def _send_answer(
+        self,
+        topic: bytes,
+        message: _wire.Envelope,
+        payload: bytes,
+        *,
+        failed: bool,
+        per_call: bool,
+    ) -> None:
+        """Count and send an answer; see :class:`~pylm._outlet.Outlet` for topic and ``per_call``."""
+        if not failed:
+            self.stats.answered += 1
+        frame = _wire.encode(message, payload)
+        self.stats.bytes_out += len(frame)
+        assert self._outlet is not None
+        self._outlet.send(topic, frame, per_call=per_call)
+        if self._outlet.is_full():
+            self._check_backlog()
 
     def _log_failure(self, error: BaseException) -> None:
         if isinstance(error, PylmError):

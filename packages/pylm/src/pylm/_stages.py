@@ -18,7 +18,8 @@ from pylm import _calls, _tracing, _wire
 from pylm._lanes import Lane, Lanes, Plain, is_bare
 from pylm._logs import server_logger
 from pylm._outlet import PubOutlet
-from pylm._server import FAILED_PAYLOAD, Engine
+from pylm._server import FAILED_PAYLOAD
+from pylm._steering import SteeringEngine
 from pylm.config import ConfigurationError, ServerOptions
 from pylm.errors import PylmError, WrongServer, WrongType
 
@@ -41,11 +42,12 @@ class _Outcome:
     """It had failed before it came here, and goes on as it is."""
 
 
-class _Stage(Engine):
+class _Stage(SteeringEngine):
     """What the three have in common: look the function up, call it, publish the result."""
 
     _ends_on_none = False
     _has_pool = True
+    _marks_complete = True
 
     def __init__(
         self,
@@ -69,7 +71,6 @@ class _Stage(Engine):
         self._message: Any = _wire.PalmMessage()
         self._payload = b""
         self._frame = b""
-        self._steers = _overrides(type(self), "handle_stream", _Stage)
         self._lanes = Lanes(_wire.PalmMessage)
         self._own_topic = name.encode()
         self._asks = self._steers or self._guards or bool(self.options.threads)
@@ -90,17 +91,6 @@ class _Stage(Engine):
         if self._payload and not message.payload:
             message.payload = self._payload
         return message
-
-    def handle_stream(self, message: Any) -> tuple[str, Any]:
-        """Return topic and message of an answer; override to steer a stream.
-
-        The default sends the answer to the next server (topic = own name, stage + 1) when pipelined, else to the
-        client.
-        """
-        if self.pipelined:
-            message.stage += 1
-            return self.name, message
-        return message.client, message
 
     def echo(self, payload: bytes) -> bytes:
         """Return the payload; callable remotely, for stages that only steer."""
@@ -152,13 +142,13 @@ class _Stage(Engine):
             server, _, function = _calls.entry(lane.function, lane.stage).partition(".")
             self._log_failure(error)
             self._mark_failed(message, error, server, function)
-            self._publish(message, FAILED_PAYLOAD, failed=True)
+            self._answer(message, FAILED_PAYLOAD, failed=True)
             result = None
         else:
             if result is None:
                 stats.ended += 1
             elif self._message is not None:  # the function asked for it and may have changed it
-                self._publish(self._message, result)
+                self._answer(self._message, result)
             else:
                 stats.answered += 1
                 if self.pipelined:
@@ -248,11 +238,11 @@ class _Stage(Engine):
         if error is not None:
             self._log_failure(error)
             self._mark_failed(outcome.message, error, outcome.server or self.name, outcome.function)
-            self._publish(outcome.message, FAILED_PAYLOAD, failed=True)
+            self._answer(outcome.message, FAILED_PAYLOAD, failed=True)
         elif outcome.result is None:
             self.stats.ended += 1
         else:
-            self._publish(outcome.message, outcome.result, failed=outcome.passed)
+            self._answer(outcome.message, outcome.result, failed=outcome.passed)
         self.stats.latency.record(time.perf_counter() - outcome.began)
         if self._paused or self._outlet.is_full():
             self._check_backlog()
@@ -266,35 +256,6 @@ class _Stage(Engine):
             self._routes.clear()
         self._routes[route, stage] = found
         return found
-
-    def _publish(self, message: _wire.Envelope, payload: bytes, failed: bool = False) -> None:
-        client = message.client
-        ext = message.ext
-        if self._steers:
-            try:
-                message.payload = payload
-                topic, message = self.handle_stream(message)
-                payload = message.payload
-            except Exception as error:
-                self._log_failure(error)
-                self._mark_failed(message, error, self.name, "handle_stream")
-                topic, payload, failed = client, FAILED_PAYLOAD, True
-        elif self.pipelined:
-            topic = self.name
-            message.stage += 1
-        else:
-            topic = client
-            if ext and not failed:
-                message.ext = _wire.add_complete(ext)
-        if not failed:
-            self.stats.answered += 1
-        frame = _wire.encode(message, payload)
-        self.stats.bytes_out += len(frame)
-        self._outlet.send(topic.encode(), frame, per_call=not ext and topic == client)
-
-
-def _overrides(kind: type, name: str, base: type) -> bool:
-    return getattr(kind, name) is not getattr(base, name)
 
 
 class Server(_Stage):

@@ -26,6 +26,7 @@ from pylm._lanes import Lane, Lanes, is_bare
 from pylm._logs import server_logger
 from pylm._proto.palm_new_pb2 import WorkerReady
 from pylm._server import DEFAULT_OPTIONS, FAILED_PAYLOAD
+from pylm._signals import on_signals
 from pylm._stats import Stats
 from pylm._version import __version__
 from pylm.config import ConfigurationError, ServerOptions
@@ -213,7 +214,7 @@ class WorkerEngine:
     def start(self) -> None:
         """Work until :meth:`stop`, SIGTERM (drains), SIGINT or the message limit; then close."""
         try:
-            with self._signals():
+            with on_signals(self._on_signal):
                 if self._dealer is not None:
                     self._serve_router(self._dealer)
                 else:
@@ -346,23 +347,10 @@ class WorkerEngine:
                 if head[:1] == b"J":
                     dealer.send(b"X" + head[1:])
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(number: int, _: object) -> None:
-            if number == signal.SIGINT and self._stop:
-                raise KeyboardInterrupt
-            self.stop(drain=number == signal.SIGTERM)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGINT and self._stop:
+            raise KeyboardInterrupt
+        self.stop(drain=number == signal.SIGTERM)
 
     def stop(self, *, drain: bool = False) -> None:
         """Make ``start`` return after the job in work, within 0.2 s when idle; thread-safe.

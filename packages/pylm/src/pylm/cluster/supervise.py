@@ -5,7 +5,6 @@ SIGTERM and SIGINT stop the clients first, then the servers in the direction of 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -13,11 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from transport_utils.backoff import exponential
 
+from pylm._signals import on_signals
 from pylm.cluster.config import Cluster
 
 __all__ = ["Supervisor"]
@@ -67,7 +66,7 @@ class Supervisor:
         Returns:
             0, or 1 when a client failed.
         """
-        with self._signals():
+        with on_signals(lambda _: self._stop.set()):
             for child in self.children.values():
                 self._start(child, "role")
             for child in self.clients.values():
@@ -150,18 +149,3 @@ class Supervisor:
                     child.process.wait()
                 if child.reader is not None:
                     child.reader.join(2.0)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {
-            number: signal.signal(number, lambda *_: self._stop.set())
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

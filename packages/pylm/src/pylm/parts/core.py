@@ -262,12 +262,12 @@ class _Routed(Part):
         name: str,
         listen_address: str,
         socket_type: int,
-        reply: bool,
-        broker_address: str,
-        bind: bool,
-        logger: logging.Logger | None,
-        cache: Any,
-        messages: int,
+        reply: bool = True,
+        broker_address: str = "inproc://broker",
+        bind: bool = False,
+        logger: logging.Logger | None = None,
+        cache: Any = None,
+        messages: int = sys.maxsize,
     ) -> None:
         super().__init__(name, logger, cache, messages)
         self.listen_address = listen_address
@@ -350,22 +350,6 @@ class Inbound(_Routed):
         messages: Stop after so many messages; for tests.
     """
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        socket_type: int,
-        reply: bool = True,
-        broker_address: str = "inproc://broker",
-        bind: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, socket_type, reply, broker_address, bind, logger, cache, messages
-        )
-
     def recv(self) -> bytes | None:
         """Return the next message from outside; ``None`` once the part is to stop."""
         return self._receive(self.listen_to)
@@ -420,22 +404,6 @@ class Outbound(_Routed):
         messages: Stop after so many messages; for tests.
     """
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        socket_type: int,
-        reply: bool = True,
-        broker_address: str = "inproc://broker",
-        bind: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(
-            name, listen_address, socket_type, reply, broker_address, bind, logger, cache, messages
-        )
-
     def start(self) -> bytes:
         """Work until :meth:`stop` or the message limit; return the name."""
         self._open(zmq.REP)
@@ -475,19 +443,8 @@ class Outbound(_Routed):
                 self.handle_feedback(feedback)
 
 
-class BypassInbound(Part):
-    """A socket of the server that does not go through the router, for what comes in.
-
-    Args:
-        name: Of the part.
-        listen_address: Of the socket.
-        socket_type: Its type.
-        reply: ``recv`` answers.
-        bind: Bind it, else connect.
-        logger: Of the server.
-        cache: Of the server.
-        messages: Stop after so many messages; for tests.
-    """
+class _Bypass(Part):
+    """A socket of the server that does not go through the router."""
 
     def __init__(
         self,
@@ -509,6 +466,25 @@ class BypassInbound(Part):
             self.listen_to.bind(listen_address)
         else:
             self.listen_to.connect(listen_address)
+
+    def cleanup(self) -> None:
+        """Close the socket; idempotent."""
+        self.listen_to.close()
+
+
+class BypassInbound(_Bypass):
+    """A socket of the server that does not go through the router, for what comes in.
+
+    Args:
+        name: Of the part.
+        listen_address: Of the socket.
+        socket_type: Its type.
+        reply: ``recv`` answers.
+        bind: Bind it, else connect.
+        logger: Of the server.
+        cache: Of the server.
+        messages: Stop after so many messages; for tests.
+    """
 
     def recv(self, reply_data: bytes | None = None) -> bytes | None:
         """Return the next message, answering ``reply_data``; ``None`` once the part is to stop."""
@@ -527,12 +503,8 @@ class BypassInbound(Part):
             self.cleanup()
         return self.name
 
-    def cleanup(self) -> None:
-        """Close the socket; idempotent."""
-        self.listen_to.close()
 
-
-class BypassOutbound(Part):
+class BypassOutbound(_Bypass):
     """A socket of the server that does not go through the router, for what goes out.
 
     Args:
@@ -546,32 +518,7 @@ class BypassOutbound(Part):
         messages: Kept for symmetry.
     """
 
-    def __init__(
-        self,
-        name: str,
-        listen_address: str,
-        socket_type: int,
-        reply: bool = True,
-        bind: bool = False,
-        logger: logging.Logger | None = None,
-        cache: Any = None,
-        messages: int = sys.maxsize,
-    ) -> None:
-        super().__init__(name, logger, cache, messages)
-        self.listen_address = listen_address
-        self.reply = reply
-        self.bind = bind
-        self.listen_to = open_socket(socket_type)
-        if bind:
-            self.listen_to.bind(listen_address)
-        else:
-            self.listen_to.connect(listen_address)
-
     def send(self, message_data: bytes) -> bytes | None:
         """Send a message; return the answer where there is one."""
         sent = self._transmit(self.listen_to, message_data)
         return self._receive(self.listen_to) if sent and self.reply else None
-
-    def cleanup(self) -> None:
-        """Close the socket; idempotent."""
-        self.listen_to.close()

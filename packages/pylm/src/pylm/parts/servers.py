@@ -9,7 +9,6 @@ import contextlib
 import inspect
 import itertools
 import logging
-import signal
 import sys
 import threading
 import traceback
@@ -18,6 +17,7 @@ from typing import Any
 
 from pylm._logs import server_logger
 from pylm._master import BaseMaster
+from pylm._signals import on_signals
 from pylm._version import __version__
 from pylm.parts.core import Router
 from pylm.persistence.kv import DictDB
@@ -150,7 +150,7 @@ class ServerTemplate:
                 log("Starting %s part %s", kind, name)
                 threads.append(self._thread(name, part))
         log("Launch router")
-        with self._signals():
+        with on_signals(lambda _: self._stop.set()):
             for thread in threads:
                 thread.start()
             while not self._stop.is_set() and threads[0].is_alive():
@@ -179,22 +179,6 @@ class ServerTemplate:
                 self._stop.set()
 
         return threading.Thread(target=run, name=f"pylm-part-{name}", daemon=True)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ask(_: int, __: object) -> None:
-            self._stop.set()
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def stop(self) -> None:
         """End :meth:`start`; thread-safe."""

@@ -75,7 +75,7 @@ class WorkerPushService(PushService):
     """Deals jobs out to workers (PUSH)."""
 
 
-class PubService(Outbound):
+class PubService(Fixed, Outbound):
     """Publishes messages; the topic comes from :meth:`handle_stream`.
 
     Args:
@@ -89,6 +89,8 @@ class PubService(Outbound):
         server: Name of the server.
     """
 
+    kind = zmq.XPUB
+
     def __init__(
         self,
         name: str,
@@ -100,9 +102,7 @@ class PubService(Outbound):
         pipelined: bool = False,
         server: str | None = None,
     ) -> None:
-        super().__init__(
-            name, listen_address, zmq.XPUB, False, broker_address, True, logger, cache, messages
-        )
+        super().__init__(name, listen_address, broker_address, logger, cache, messages)
         self.pipelined = pipelined
         self.server = server
 
