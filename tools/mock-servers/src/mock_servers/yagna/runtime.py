@@ -25,6 +25,7 @@ __all__ = ["ExeUnit", "ExeUnitError"]
 MARKER = "MOCK_YAGNA_ACTIVITY"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+LINE_BYTES = 2**26
 
 
 class ExeUnitError(Exception):
@@ -48,7 +49,7 @@ class ExeUnit:
         self._sockets: dict[int, socket.socket] = {}
         self._claims: set[int] = set()
         self._process: subprocess.Popen[bytes]
-        self._control: socket.socket
+        self._control: asyncio.StreamWriter
         self._passing: socket.socket
         self._reader: asyncio.Task[None]
         self.closed = False
@@ -75,17 +76,17 @@ class ExeUnit:
             "environment": {**environment, MARKER: activity_id},
             "isolation": isolation,
         }
-        unit._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         unit._passing, passing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with control, passing:
             unit._process = await asyncio.get_running_loop().run_in_executor(
                 None, _spawn, settings, control, passing
             )
-        unit._control.setblocking(False)
+        lines, unit._control = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
         unit._passing.setblocking(False)
         first = asyncio.get_running_loop().create_future()
         unit._answers[0] = first
-        unit._reader = asyncio.create_task(unit._read())
+        unit._reader = asyncio.create_task(unit._read(lines))
         try:
             unit.isolated = (await asyncio.wait_for(first, START_TIMEOUT_S))["isolated"]
         except BaseException:
@@ -130,15 +131,15 @@ class ExeUnit:
     ) -> Any:
         if self.closed:
             raise ExeUnitError("the activity's process is gone", "Gone")
-        loop = asyncio.get_running_loop()
-        answer = self._answers[identifier] = loop.create_future()
+        answer = self._answers[identifier] = asyncio.get_running_loop().create_future()
         if on_output is not None:
             self._outputs[identifier] = on_output
         try:
             line = (
                 json.dumps({"id": identifier, "method": method, "params": params}).encode() + b"\n"
             )
-            await loop.sock_sendall(self._control, line)
+            self._control.write(line)
+            await self._control.drain()
             return await answer
         except OSError as error:
             raise ExeUnitError("the activity's process is gone", "Gone") from error
@@ -146,13 +147,10 @@ class ExeUnit:
             self._answers.pop(identifier, None)
             self._outputs.pop(identifier, None)
 
-    async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
-        buffer = b""
+    async def _read(self, lines: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError):
-            while chunk := await loop.sock_recv(self._control, 1 << 16):
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
+            async for line in lines:
+                if line.endswith(b"\n"):  # killed in the middle of the last one otherwise
                     self._dispatch(json.loads(line))
         self.closed = True
         for answer in self._answers.values():
@@ -198,6 +196,8 @@ class ExeUnit:
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader
+        with contextlib.suppress(OSError):
+            await self._control.wait_closed()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(ExeUnitError("the activity's process is gone", "Gone"))

@@ -1,0 +1,24 @@
+"""What the server keeps of an activity's process, at the moment it lets go of it."""
+
+import asyncio
+import socket
+
+from mock_servers.yagna.runtime import ExeUnit
+
+
+async def test_descriptors_of_a_closed_unit_serve_others_at_once():
+    loop = asyncio.get_running_loop()
+    troubles = []
+    loop.set_exception_handler(lambda loop, context: troubles.append(context["message"]))
+    unit = await ExeUnit.start("activity", image=None, environment={}, isolation="ports")
+    closing = asyncio.create_task(unit.close())
+    await asyncio.sleep(0)  # it has let go; what it left to the loop has not run yet
+    ours, theirs = socket.socketpair()  # with its numbers
+    reader, writer = await asyncio.open_connection(sock=ours)
+    with theirs:
+        theirs.sendall(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(5), 5) == b"hello"
+        writer.close()
+        await writer.wait_closed()
+    await closing
+    assert troubles == []
