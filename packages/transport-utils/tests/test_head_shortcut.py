@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transport_utils.errors import TransportError
 from transport_utils.h1 import parse_head, parse_head_pure
+from transport_utils.messages import Response
 
 NAMES = st.sampled_from(
     "Content-Length,content-length,CONTENT-LENGTH,Content-Length ,Connection,connection,Transfer-Encoding,"
@@ -40,6 +41,15 @@ def test_both_ways_agree_on_every_head(version, status, reason, fields, method, 
     lines = [f"{version} {status}{reason}", *(f"{name}:{value}" for name, value in fields), "", ""]
     block = end.join(lines).encode("latin-1")
     assert judged(parse_head, block, method) == judged(parse_head_pure, block, method)
+
+
+def test_equal_heads_are_one_object_whose_headers_are_not_shared():
+    block = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Seen: no\r\n\r\n"
+    first, second = (Response(parse_head(block, "GET"), b"ok", "http://node") for _ in range(2))
+    assert first.head is second.head
+    first.headers["x-seen"] = "yes"
+    assert first.headers["x-seen"] == first.meta.headers["x-seen"] == "yes"
+    assert second.headers["x-seen"] == "no"
 
 
 def test_mismatch_of_a_long_head_is_found_in_no_time():

@@ -170,6 +170,7 @@ class _ResponseFacts:
 
     __slots__ = (
         "_content",
+        "_headers",
         "_meta",
         "_source",
         "attempts",
@@ -198,6 +199,7 @@ class _ResponseFacts:
         self.decode_error: str | None = None
         self._content = content
         self._source = source
+        self._headers: Headers | None = None
         self._meta: ResponseMeta | None = None
 
     @property
@@ -208,7 +210,9 @@ class _ResponseFacts:
     @property
     def headers(self) -> Headers:
         """Response headers, repeated ones kept."""
-        return self.head.headers
+        if self._headers is None:
+            self._headers = self.head.headers
+        return self._headers
 
     @property
     def meta(self) -> ResponseMeta:
@@ -219,7 +223,7 @@ class _ResponseFacts:
                 self.status,
                 head.reason,
                 head.http_version,
-                head.headers,
+                self.headers,
                 self.node,
                 self.duration_s,
                 self.attempts,

@@ -81,13 +81,13 @@ _USUAL_HEAD = re.compile(
 ).fullmatch
 _SHORT_BYTES = 1024
 _BODILESS = frozenset((b"204", b"304"))
-_RECENT: dict[bytes, tuple[int, int, int, bool, bool]] = {}
+_RECENT: dict[bytes, Head] = {}
 _RECENT_MAX = 64
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Head:
-    """The head of one response.
+    """The head of one response, or of many: heads that are equal to the last byte may be one object. Immutable.
 
     Attributes:
         status: 100..999.
@@ -98,7 +98,7 @@ class Head:
         block: The bytes of the head, closing blank line included.
     """
 
-    __slots__ = ("_headers", "block", "is_encoded", "keep_alive", "length", "minor", "status")
+    __slots__ = ("block", "is_encoded", "keep_alive", "length", "minor", "status")
 
     def __init__(
         self,
@@ -115,7 +115,6 @@ class Head:
         self.keep_alive = keep_alive
         self.is_encoded = is_encoded
         self.block = block
-        self._headers: Headers | None = None
 
     @property
     def http_version(self) -> str:
@@ -129,10 +128,8 @@ class Head:
 
     @property
     def headers(self) -> Headers:
-        """The header fields, split on first use."""
-        if self._headers is None:
-            self._headers = Headers.from_raw(self.raw_fields())
-        return self._headers
+        """The header fields, split anew each time: whoever asked may change what he got."""
+        return Headers.from_raw(self.raw_fields())
 
     def raw_fields(self) -> list[tuple[bytes, bytes]]:
         """Return the fields as received, without the white space around values."""
@@ -172,7 +169,7 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
         # Servers repeat themselves: within a second most heads of small answers are equal to the last byte.
         known = _RECENT.get(block)
         if known is not None and method != "HEAD":
-            return Head(*known, block)
+            return known
         usual = _USUAL_HEAD(block)
         if usual is not None:
             status, length = usual.groups()
@@ -199,7 +196,7 @@ def parse_head(block: bytes, method: str, limits: Limits = LIMITS) -> Head:
 def _remember(head: Head) -> Head:
     if len(_RECENT) >= _RECENT_MAX:
         _RECENT.clear()
-    _RECENT[head.block] = (head.status, head.minor, head.length, head.keep_alive, head.is_encoded)
+    _RECENT[head.block] = head
     return head
 
 
