@@ -17,7 +17,7 @@ from v3io import base64_codec
 from v3io.aio import dataplane as aio_dataplane
 from v3io.aio.dataplane.transport import aiohttp as aiohttp_path
 from v3io.dataplane import Client, RaiseForStatus
-from v3io.dataplane.transport import httpclient
+from v3io.dataplane.transport import httpclient, verifier
 from v3io.errors import ClientClosed, ConnectionRefused, NotFound, Overloaded
 
 
@@ -238,7 +238,7 @@ def test_overridden_connections_are_used_and_closed_once_each():
         client.object.get("users", "o")
 
 
-def test_assigned_transport_is_used_by_the_flat_calls(client, v3io_server):
+def test_assigned_transport_is_used_by_flat_and_grouped_calls(client, v3io_server):
     class Other:
         max_connections = 1
 
@@ -247,7 +247,19 @@ def test_assigned_transport_is_used_by_the_flat_calls(client, v3io_server):
 
     client._transport, kept = Other(), client._transport
     assert client.get_object("users", "o") == ("users", "k")
+    assert client.object.get("users", "o", access_key="other") == ("users", "other")
     client._transport = kept
+
+
+def test_request_names_the_arguments_of_its_encoder():
+    seen = []
+    client = Client(transport_kind=verifier.Transport([seen.append]))
+    client.kv.put("users", "people", "bob", {"age": 42})
+    assert seen[0].encoder_args == {
+        "path": "people/bob",
+        "attributes": {"age": 42},
+        "condition": None,
+    }
 
 
 @given(st.binary(max_size=60))

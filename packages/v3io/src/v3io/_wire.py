@@ -6,14 +6,15 @@ are those that v3io 0.7.2 sent. Source: ``v3io-wire-vectors`` of the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from transport_utils.bodies import BodyStream
 from transport_utils.buffers import keep_buffers
 from transport_utils.deadline import Timeout
-from transport_utils.headers import check_field
+from transport_utils.headers import Headers, check_field
 from transport_utils.messages import HeadLike, ResponseMeta
 from transport_utils.messages import Request as HttpRequest
 
@@ -184,8 +185,8 @@ class WireResponse(Response):
         self._attempts = attempts
         self._reused = reused
 
-    @property
-    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
+    @functools.cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
         """The response headers, looked up without regard to case."""
         return self._head.headers
 
@@ -197,7 +198,7 @@ class WireResponse(Response):
             head.status,
             head.reason,
             head.http_version,
-            head.headers,
+            self.headers,
             self._node,
             self._ended - self._started,
             self._attempts,

@@ -7,9 +7,10 @@ is unknown the object's size tells whether it was done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import IO, Any, TypeAlias
 
 from transport_utils.errors import SentState, TransportError
@@ -20,12 +21,14 @@ from v3io.errors import ObjectChanged, ServerError, UploadConflict
 __all__ = [
     "MAX_APPEND_BYTES",
     "PART_BYTES",
+    "Download",
     "Source",
     "UploadStep",
     "check_part",
     "part_ranges",
     "pieces",
     "size_and_date",
+    "target_file",
     "upload_steps",
 ]
 
@@ -70,6 +73,75 @@ def check_part(path: str, response: Response, length: int, modified: str | None)
         )
     body: bytes = response.body
     return body
+
+
+class Download:
+    """The parts of one object, and the file that they are written to.
+
+    Args:
+        path: Of the object.
+        head: The response to HEAD.
+        part_bytes: Bytes of each part.
+        at_once: How many parts are asked for at a time.
+        file: Where they go.
+        progress: Told the bytes written so far and in all; ``None`` for nobody.
+
+    Attributes:
+        size: Of the object, bytes.
+        groups: The offset and length of each part, in groups that are asked for at once.
+
+    Raises:
+        ValueError: ``part_bytes`` is below 1.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        head: Response,
+        part_bytes: int,
+        at_once: int,
+        file: IO[bytes],
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        self._path = path
+        self._file = file
+        self._progress = progress
+        self._done = 0
+        self.size, self._modified = size_and_date(head)
+        parts = part_ranges(0, self.size, part_bytes)
+        self.groups = [parts[at : at + at_once] for at in range(0, len(parts), at_once)]
+
+    def write(self, group: list[tuple[int, int]], responses: list[Response]) -> None:
+        """Write the parts of a group.
+
+        Raises:
+            ObjectChanged: A part is not of the object that was asked for first.
+            OSError: The file cannot be written.
+        """
+        for (_, length), response in zip(group, responses, strict=True):
+            self._file.write(check_part(self._path, response, length, self._modified))
+            self._done += length
+            if self._progress is not None:
+                self._progress(self._done, self.size)
+
+
+@contextlib.contextmanager
+def target_file(target: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
+    """Give a file to write to; that of a path appears only when the block has ended well.
+
+    Raises:
+        OSError: The file cannot be opened or put in its place.
+    """
+    if not isinstance(target, (str, os.PathLike)):
+        yield target
+        return
+    partial = pathlib.Path(f"{os.fspath(target)}.part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def pieces(source: Source, part_bytes: int) -> Iterator[bytes]:

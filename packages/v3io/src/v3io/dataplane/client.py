@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -15,16 +15,14 @@ from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.batch import Batch
 from v3io.dataplane.flat import FlatCalls
 from v3io.dataplane.kv_cursor import Cursor
-from v3io.dataplane.model import Trace
 from v3io.dataplane.response import Response, Responses
-from v3io.dataplane.stream_deletion import delete_steps, send_steps
 from v3io.paths import item_path
 from v3io.telemetry import tracer_if_wanted
 
 __all__ = ["Client"]
 
 
-class Client(FlatCalls[Response]):
+class Client(FlatCalls[Response, Cursor]):
     """Client of the data plane: objects, key-values, streams, containers.
 
     Args:
@@ -74,7 +72,7 @@ class Client(FlatCalls[Response]):
         tls_verify: Any = None,
     ) -> None:
         self._logger = logger or self._create_logger(logger_verbosity)
-        self._transport = self._create_transport(
+        transport = self._create_transport(
             transport_kind,
             endpoint,
             max_connections,
@@ -83,11 +81,10 @@ class Client(FlatCalls[Response]):
             retry=retry,
             tls_verify=tls_verify,
         )
-        self._access_key = resolve_access_key(
-            access_key, required=self._transport.requires_access_key()
-        )
-        self._tracer = tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
-        self._trace: Trace | None = None if tracer is None else tracer.around
+        self._access_key = resolve_access_key(access_key, required=transport.requires_access_key())
+        self._tracer = tracer = tracer_if_wanted(getattr(transport, "_endpoint", None))
+        self._trace = None if tracer is None else tracer.around
+        self._transport = transport
         self._make_models()
 
     def _make_models(self) -> None:
@@ -179,41 +176,6 @@ class Client(FlatCalls[Response]):
             )
         return responses
 
-    def new_items_cursor(
-        self,
-        container: str,
-        path: str,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
-        marker: str | None = None,
-        sharding_key: str | None = None,
-        limit: int | None = None,
-        segment: int | str | None = None,
-        total_segments: int | str | None = None,
-        sort_key_range_start: str | None = None,
-        sort_key_range_end: str | None = None,
-    ) -> Cursor:
-        """Flat form of ``kv.new_cursor`` (0.7.2 passed its arguments one position off)."""
-        return Cursor(
-            self,
-            container,
-            access_key,
-            path,
-            None,
-            raise_for_status,
-            attribute_names,
-            filter_expression,
-            marker,
-            sharding_key,
-            limit,
-            segment,
-            total_segments,
-            sort_key_range_start,
-            sort_key_range_end,
-        )
-
     def delete_stream(
         self,
         container: str,
@@ -221,31 +183,8 @@ class Client(FlatCalls[Response]):
         access_key: str | None = None,
         raise_for_status: Any = None,
     ) -> Response:
-        """Flat form of ``stream.delete``."""
-        return send_steps(self, container, access_key, raise_for_status, delete_steps(path))
-
-    def _send(
-        self,
-        container: str | None,
-        access_key: str | None,
-        raise_for_status: Any,
-        transport_actions: int | None,
-        encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
-        output: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        request = self._transport.request
-        if self._trace is not None:
-            request = self._trace(request)
-        return request(
-            container,
-            access_key or self._access_key,
-            raise_for_status,
-            transport_actions,
-            encoder,
-            encoder_args,
-            output,
-        )
+        """Flat form of :meth:`v3io.dataplane.stream.Model.delete`."""
+        return self.stream.delete(container, path, access_key, raise_for_status)
 
     def _create_transport(
         self,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from v3io.dataplane import output, request
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 
 __all__ = ["Model"]
 
 
-class Model(BaseModel):
+class Model(BaseModel[Response]):
     """Container calls: ``client.container``."""
 
     def list(
@@ -46,19 +45,14 @@ class Model(BaseModel):
 
         Source: ``GET /<container>?prefix=``.
         """
-        response: Response = self._request(
+        return self._client.get_container_contents(
             container,
-            access_key or self._client._access_key,
+            path,
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_get_container_contents,
-            {
-                "path": path,
-                "get_all_attributes": get_all_attributes,
-                "directories_only": directories_only,
-                "limit": limit,
-                "marker": marker,
-            },
-            output.GetContainerContentsOutput,
+            get_all_attributes,
+            directories_only,
+            limit,
+            marker,
         )
-        return response

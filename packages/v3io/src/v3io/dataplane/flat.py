@@ -1,24 +1,52 @@
 """The flat calls of both clients (``client.put_item``, ``client.get_object``, ...).
 
-The older form of the grouped calls, kept because file systems and feature stores are built on it. Each sends the same
-request as its grouped twin, which documents the arguments.
+The older form of the grouped calls, kept because file systems and feature stores are built on it, and what all forms of
+a call, blocking, asyncio and queued in a batch, come down to: here it is said once which encoder and which class of
+output make up the call. The grouped form of the blocking client documents the arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from v3io.dataplane import output, request
+from v3io.dataplane.request import EncoderArgs
 
-__all__ = ["FlatCalls"]
+if TYPE_CHECKING:
+    from v3io.dataplane.kv_cursor import Cursors, Pages
+
+__all__ = ["FlatCalls", "Trace"]
 
 ResponseT = TypeVar("ResponseT")
-"""What a call returns: a ``Response``, or an awaitable of one."""
+"""What a call returns: a ``Response``, or a coroutine that returns one."""
+
+PagesT = TypeVar("PagesT", bound="Pages")
+"""What walks through a table: a cursor of the blocking or the asyncio client."""
+
+Trace: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Puts a span around a transport's ``request``."""
 
 
-class FlatCalls(Generic[ResponseT]):
+class FlatCalls(Generic[ResponseT, PagesT]):
     """Mixed into the blocking client, whose calls return a response, and the asyncio client, whose calls await one."""
+
+    create_batch: Callable[[], Any]
+    kv: Cursors[ResponseT, PagesT]
+    _access_key: str | None
+    _trace: Trace | None = None
+    _request: Callable[..., ResponseT]
+
+    @property
+    def _transport(self) -> Any:
+        """What carries the calls; put another in its place and all calls go there."""
+        return self._carrier
+
+    @_transport.setter
+    def _transport(self, transport: Any) -> None:
+        self._carrier = transport
+        send = transport.request
+        self._request = send if self._trace is None else self._trace(send)
 
     def _send(
         self,
@@ -27,10 +55,19 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        raise NotImplementedError
+    ) -> ResponseT:
+        """Send the request of any encoder."""
+        return self._request(
+            container,
+            access_key or self._access_key,
+            raise_for_status,
+            transport_actions,
+            encoder,
+            encoder_args,
+            output,
+        )
 
     def get_containers(
         self,
@@ -39,16 +76,15 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
     ) -> ResponseT:
         """List the containers of the tenant: ``GET /``."""
-        response: ResponseT = self._send(
+        return self._request(
             None,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_containers,
-            {},
+            (),
             output.GetContainersOutput,
         )
-        return response
 
     def get_container_contents(
         self,
@@ -62,23 +98,16 @@ class FlatCalls(Generic[ResponseT]):
         limit: int | None = None,
         marker: str | None = None,
     ) -> ResponseT:
-        """Flat form of ``container.list``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.container.Model.list`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_container_contents,
-            {
-                "path": path,
-                "get_all_attributes": get_all_attributes,
-                "directories_only": directories_only,
-                "limit": limit,
-                "marker": marker,
-            },
+            (path, get_all_attributes, directories_only, limit, marker),
             output.GetContainerContentsOutput,
         )
-        return response
 
     def get_object(
         self,
@@ -90,17 +119,16 @@ class FlatCalls(Generic[ResponseT]):
         offset: int | None = None,
         num_bytes: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``object.get``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.object.Model.get`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_object,
-            {"path": path, "offset": offset, "num_bytes": num_bytes},
+            (path, offset, num_bytes),
             None,
         )
-        return response
 
     def put_object(
         self,
@@ -112,17 +140,16 @@ class FlatCalls(Generic[ResponseT]):
         body: Any = None,
         append: bool | None = None,
     ) -> ResponseT:
-        """Flat form of ``object.put``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.object.Model.put`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_object,
-            {"path": path, "body": body, "append": append},
+            (path, body, append),
             None,
         )
-        return response
 
     def delete_object(
         self,
@@ -132,17 +159,16 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``object.delete``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.object.Model.delete`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_delete_object,
-            {"path": path},
+            (path,),
             None,
         )
-        return response
 
     def put_item(
         self,
@@ -154,17 +180,16 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
         condition: object = None,
     ) -> ResponseT:
-        """Flat form of ``kv.put``; ``path`` is table path, ``/``, key."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.put`; ``path`` is table path, ``/``, key."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_item,
-            {"path": path, "attributes": attributes, "condition": condition},
+            (path, attributes, condition),
             None,
         )
-        return response
 
     def update_item(
         self,
@@ -179,24 +204,16 @@ class FlatCalls(Generic[ResponseT]):
         update_mode: str | None = None,
         alternate_expression: object = None,
     ) -> ResponseT:
-        """Flat form of ``kv.update``; ``path`` is table path, ``/``, key."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.update`; ``path`` is table path, ``/``, key."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_update_item,
-            {
-                "path": path,
-                "attributes": attributes,
-                "expression": expression,
-                "condition": condition,
-                "update_mode": update_mode,
-                "alternate_expression": alternate_expression,
-            },
+            (path, attributes, expression, condition, update_mode, alternate_expression),
             None,
         )
-        return response
 
     def get_item(
         self,
@@ -207,17 +224,16 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
         attribute_names: str | Iterable[str] = "*",
     ) -> ResponseT:
-        """Flat form of ``kv.get``; ``path`` is table path, ``/``, key."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.get`; ``path`` is table path, ``/``, key."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_item,
-            {"path": path, "attribute_names": attribute_names},
+            (path, attribute_names),
             output.GetItemOutput,
         )
-        return response
 
     def get_items(
         self,
@@ -237,29 +253,28 @@ class FlatCalls(Generic[ResponseT]):
         sort_key_range_start: str | None = None,
         sort_key_range_end: str | None = None,
     ) -> ResponseT:
-        """Flat form of ``kv.scan``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.scan`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_items,
-            {
-                "path": path,
-                "table_name": table_name,
-                "attribute_names": attribute_names,
-                "filter_expression": filter_expression,
-                "marker": marker,
-                "sharding_key": sharding_key,
-                "limit": limit,
-                "segment": segment,
-                "total_segments": total_segments,
-                "sort_key_range_start": sort_key_range_start,
-                "sort_key_range_end": sort_key_range_end,
-            },
+            (
+                path,
+                table_name,
+                attribute_names,
+                filter_expression,
+                marker,
+                sharding_key,
+                limit,
+                segment,
+                total_segments,
+                sort_key_range_start,
+                sort_key_range_end,
+            ),
             output.GetItemsOutput,
         )
-        return response
 
     def delete_item(
         self,
@@ -269,17 +284,16 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``kv.delete``; ``path`` is table path, ``/``, key."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.delete`; ``path`` is table path, ``/``, key."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_delete_item,
-            {"path": path},
+            (path,),
             None,
         )
-        return response
 
     def create_stream(
         self,
@@ -291,21 +305,16 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
         retention_period_hours: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.create``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.create`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_create_stream,
-            {
-                "path": path,
-                "shard_count": shard_count,
-                "retention_period_hours": retention_period_hours,
-            },
+            (path, shard_count, retention_period_hours),
             None,
         )
-        return response
 
     def update_stream(
         self,
@@ -316,17 +325,16 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.update``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.update`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_update_stream,
-            {"path": path, "shard_count": shard_count},
+            (path, shard_count),
             None,
         )
-        return response
 
     def describe_stream(
         self,
@@ -336,17 +344,16 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.describe``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.describe`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_describe_stream,
-            {"path": path},
+            (path,),
             output.DescribeStreamOutput,
         )
-        return response
 
     def seek_shard(
         self,
@@ -360,23 +367,16 @@ class FlatCalls(Generic[ResponseT]):
         timestamp_sec: int | None = None,
         timestamp_nsec: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.seek``; ``path`` is ``<stream>/<shard>``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.seek`; ``path`` is ``<stream>/<shard>``."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_seek_shard,
-            {
-                "path": path,
-                "seek_type": seek_type,
-                "starting_sequence_number": starting_sequence_number,
-                "timestamp_sec": timestamp_sec,
-                "timestamp_nsec": timestamp_nsec,
-            },
+            (path, seek_type, starting_sequence_number, timestamp_sec, timestamp_nsec),
             output.SeekShardOutput,
         )
-        return response
 
     def put_records(
         self,
@@ -387,17 +387,16 @@ class FlatCalls(Generic[ResponseT]):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.put_records``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.put_records`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_put_records,
-            {"path": path, "records": records},
+            (path, records),
             output.PutRecordsOutput,
         )
-        return response
 
     def get_records(
         self,
@@ -409,17 +408,16 @@ class FlatCalls(Generic[ResponseT]):
         transport_actions: int | None = None,
         limit: int | None = None,
     ) -> ResponseT:
-        """Flat form of ``stream.get_records``; ``path`` is ``<stream>/<shard>``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.stream.Model.get_records`; ``path`` is ``<stream>/<shard>``."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_get_records,
-            {"path": path, "location": location, "limit": limit},
+            (path, location, limit),
             output.GetRecordsOutput,
         )
-        return response
 
     def create_schema(
         self,
@@ -431,14 +429,47 @@ class FlatCalls(Generic[ResponseT]):
         key: str | None = None,
         fields: Sequence[Mapping[str, Any]] | None = None,
     ) -> ResponseT:
-        """Flat form of ``kv.create_schema``."""
-        response: ResponseT = self._send(
+        """Flat form of :meth:`v3io.dataplane.kv.Model.create_schema`."""
+        return self._request(
             container,
-            access_key,
+            access_key or self._access_key,
             raise_for_status,
             transport_actions,
             request.encode_create_schema,
-            {"path": path, "key": key, "fields": fields},
+            (path, key, fields),
             None,
         )
-        return response
+
+    def new_items_cursor(
+        self,
+        container: str,
+        path: str,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        attribute_names: str | Iterable[str] = "*",
+        filter_expression: object = None,
+        marker: str | None = None,
+        sharding_key: str | None = None,
+        limit: int | None = None,
+        segment: int | str | None = None,
+        total_segments: int | str | None = None,
+        sort_key_range_start: str | None = None,
+        sort_key_range_end: str | None = None,
+    ) -> PagesT:
+        """Flat form of :meth:`v3io.dataplane.kv_cursor.Cursors.new_cursor` (0.7.2 shifted its arguments)."""
+        return self.kv.new_cursor(
+            container,
+            path,
+            None,
+            access_key,
+            raise_for_status,
+            attribute_names,
+            filter_expression,
+            marker,
+            sharding_key,
+            limit,
+            segment,
+            total_segments,
+            sort_key_range_start,
+            sort_key_range_end,
+        )

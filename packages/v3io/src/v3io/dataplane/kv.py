@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from v3io.dataplane import output, request
-from v3io.dataplane.kv_cursor import Cursor
+from v3io.dataplane.kv_cursor import Cursor, Cursors
 from v3io.dataplane.kv_scan import ScanResponse
-from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 from v3io.paths import item_path
 
 __all__ = ["Model"]
 
 
-class Model(BaseModel):
+class Model(Cursors[Response, Cursor]):
     """Key-value calls: ``client.kv``."""
+
+    _cursor_type = Cursor
 
     def put(
         self,
@@ -48,16 +48,15 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem.
         """
-        response: Response = self._request(
+        return self._client.put_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            attributes,
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_put_item,
-            {"path": item_path(table_path, key), "attributes": attributes, "condition": condition},
-            None,
+            condition,
         )
-        return response
 
     def update(
         self,
@@ -96,23 +95,18 @@ class Model(BaseModel):
 
         Source: ``PUT``, function PutItem, or ``POST``, function UpdateItem.
         """
-        response: Response = self._request(
+        return self._client.update_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_update_item,
-            {
-                "path": item_path(table_path, key),
-                "attributes": attributes,
-                "expression": expression,
-                "condition": condition,
-                "update_mode": update_mode,
-                "alternate_expression": alternate_expression,
-            },
-            None,
+            attributes,
+            expression,
+            condition,
+            update_mode,
+            alternate_expression,
         )
-        return response
 
     def get(
         self,
@@ -142,16 +136,14 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItem.
         """
-        response: Response = self._request(
+        return self._client.get_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_get_item,
-            {"path": item_path(table_path, key), "attribute_names": attribute_names},
-            output.GetItemOutput,
+            attribute_names,
         )
-        return response
 
     def scan(
         self,
@@ -197,29 +189,6 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetItems.
         """
-        response: Any = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_get_items,
-            {
-                "path": table_path,
-                "table_name": table_name,
-                "attribute_names": attribute_names,
-                "filter_expression": filter_expression,
-                "marker": marker,
-                "sharding_key": sharding_key,
-                "limit": limit,
-                "segment": segment,
-                "total_segments": total_segments,
-                "sort_key_range_start": sort_key_range_start,
-                "sort_key_range_end": sort_key_range_end,
-            },
-            output.GetItemsOutput,
-        )
-        if not isinstance(response, Response):
-            return response  # type: ignore[no-any-return]  # a batch queues the request itself
         cursor = self.new_cursor(
             container,
             table_path,
@@ -236,6 +205,9 @@ class Model(BaseModel):
             sort_key_range_start,
             sort_key_range_end,
         )
+        response = cursor._send(transport_actions)
+        if not isinstance(response, Response):
+            return response  # type: ignore[no-any-return]  # a batch queues the request itself
         return ScanResponse(response, cursor)
 
     def delete(
@@ -264,16 +236,9 @@ class Model(BaseModel):
 
         Source: ``DELETE``.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_delete_item,
-            {"path": item_path(table_path, key)},
-            None,
+        return self._client.delete_item(
+            container, item_path(table_path, key), access_key, raise_for_status, transport_actions
         )
-        return response
 
     def create_schema(
         self,
@@ -303,52 +268,6 @@ class Model(BaseModel):
 
         Source: ``PUT <table>/.#schema``.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_create_schema,
-            {"path": table_path, "key": key, "fields": fields},
-            None,
-        )
-        return response
-
-    def new_cursor(
-        self,
-        container: str,
-        table_path: str,
-        table_name: str | None = None,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        attribute_names: str | Iterable[str] = "*",
-        filter_expression: object = None,
-        marker: str | None = None,
-        sharding_key: str | None = None,
-        limit: int | None = None,
-        segment: int | str | None = None,
-        total_segments: int | str | None = None,
-        sort_key_range_start: str | None = None,
-        sort_key_range_end: str | None = None,
-    ) -> Cursor:
-        """Return a cursor over all items of a table that :meth:`scan` with these arguments would find.
-
-        Args: as for :meth:`scan`; ``limit`` bounds the whole iteration, not one page.
-        """
-        return Cursor(
-            self._client,
-            container,
-            access_key,
-            table_path,
-            table_name,
-            raise_for_status,
-            attribute_names,
-            filter_expression,
-            marker,
-            sharding_key,
-            limit,
-            segment,
-            total_segments,
-            sort_key_range_start,
-            sort_key_range_end,
+        return self._client.create_schema(
+            container, table_path, access_key, raise_for_status, transport_actions, key, fields
         )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Generic
 
-from v3io.dataplane import output, request
-from v3io.dataplane.model import Sender
+from v3io.dataplane.flat import FlatCalls, PagesT, ResponseT
+from v3io.dataplane.model import Model
 from v3io.dataplane.response import Response
 from v3io.errors import HttpResponseError
 
-__all__ = ["Cursor", "Pages"]
+__all__ = ["Cursor", "Cursors", "Pages"]
 
 
 class Pages:
@@ -40,7 +40,7 @@ class Pages:
 
     def __init__(
         self,
-        context: Sender,
+        context: FlatCalls[Any, Any],
         container_name: str,
         access_key: str | None,
         table_path: str,
@@ -80,29 +80,24 @@ class Pages:
     def _ended(self) -> bool:
         return self._finished or (self.limit is not None and self._received >= self.limit)
 
-    def _send(self) -> Any:
-        limit = None if self.limit is None else self.limit - self._received
-        arguments = {
-            "path": self.table_path,
-            "table_name": self.table_name,
-            "attribute_names": self.attribute_names,
-            "filter_expression": self.filter_expression,
-            "marker": self.marker,
-            "sharding_key": self.sharding_key,
-            "limit": limit,
-            "segment": self.segment,
-            "total_segments": self.total_segments,
-            "sort_key_range_start": self.sort_key_range_start,
-            "sort_key_range_end": self.sort_key_range_end,
-        }
-        return self._context._send(
+    def _send(self, transport_actions: int | None = None) -> Any:
+        """Ask for the next page."""
+        return self._context.get_items(
             self.container_name,
+            self.table_path,
             self.access_key,
             self.raise_for_status,
-            None,
-            request.encode_get_items,
-            arguments,
-            output.GetItemsOutput,
+            transport_actions,
+            self.table_name,
+            self.attribute_names,
+            self.filter_expression,
+            self.marker,
+            self.sharding_key,
+            None if self.limit is None else self.limit - self._received,
+            self.segment,
+            self.total_segments,
+            self.sort_key_range_start,
+            self.sort_key_range_end,
         )
 
     def _take(self, response: Response) -> None:
@@ -153,3 +148,48 @@ class Cursor(Pages):
         if item is None:
             raise StopIteration
         return item
+
+
+class Cursors(Model[ResponseT], Generic[ResponseT, PagesT]):
+    """The part of the key-value calls, blocking and asyncio, that makes cursors."""
+
+    _cursor_type: type[PagesT]
+
+    def new_cursor(
+        self,
+        container: str,
+        table_path: str,
+        table_name: str | None = None,
+        access_key: str | None = None,
+        raise_for_status: Any = None,
+        attribute_names: str | Iterable[str] = "*",
+        filter_expression: object = None,
+        marker: str | None = None,
+        sharding_key: str | None = None,
+        limit: int | None = None,
+        segment: int | str | None = None,
+        total_segments: int | str | None = None,
+        sort_key_range_start: str | None = None,
+        sort_key_range_end: str | None = None,
+    ) -> PagesT:
+        """Return a cursor over all items that :meth:`v3io.dataplane.kv.Model.scan` with these arguments finds.
+
+        Args: as there; ``limit`` bounds the whole iteration, not one page.
+        """
+        return self._cursor_type(
+            self._client,
+            container,
+            access_key,
+            table_path,
+            table_name,
+            raise_for_status,
+            attribute_names,
+            filter_expression,
+            marker,
+            sharding_key,
+            limit,
+            segment,
+            total_segments,
+            sort_key_range_start,
+            sort_key_range_end,
+        )

@@ -1,53 +1,27 @@
-"""Base of the grouped calls (``client.kv``, ``client.object``, ``client.stream``, ``client.container``)."""
+"""Base of the grouped calls (``client.kv``, ``client.object``, ``client.stream``, ``client.container``).
+
+The call of a group joins its paths and passes the rest on to the client's flat call, which says what is sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic
 
+from v3io.dataplane.flat import FlatCalls, ResponseT
 from v3io.paths import with_trailing_slash
 
-__all__ = ["Model", "Sender", "Trace"]
-
-Trace: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Puts a span around a transport's ``request``."""
+__all__ = ["Model"]
 
 
-class Sender(Protocol):
-    """What a model needs of its client."""
-
-    _access_key: str | None
-    _trace: Trace | None
-    _transport: Any
-
-    def create_batch(self) -> Any:
-        """Return a new batch."""
-
-    def _send(
-        self,
-        container: str | None,
-        access_key: str | None,
-        raise_for_status: Any,
-        transport_actions: int | None,
-        encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
-        output: Callable[[Any], Any] | None = None,
-    ) -> Any: ...
-
-
-class Model:
+class Model(Generic[ResponseT]):
     """A group of calls of one client; as thread- or task-safe as the client.
 
     Args:
-        client: The client whose transport and access key the calls use.
+        client: The client whose calls these are.
     """
 
-    def __init__(self, client: Sender) -> None:
+    def __init__(self, client: FlatCalls[ResponseT, Any]) -> None:
         self._client = client
-        request = client._transport.request
-        self._request: Callable[..., Any] = (
-            request if client._trace is None else client._trace(request)
-        )
 
     @staticmethod
     def _ensure_path_ends_with_slash(path: str) -> str:

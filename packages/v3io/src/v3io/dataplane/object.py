@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -12,18 +11,20 @@ from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 from v3io.transfers import (
     PART_BYTES,
+    Download,
     Source,
     check_part,
     part_ranges,
     pieces,
     size_and_date,
+    target_file,
     upload_steps,
 )
 
 __all__ = ["Model"]
 
 
-class Model(BaseModel):
+class Model(BaseModel[Response]):
     """Object calls: ``client.object``."""
 
     def head(
@@ -50,16 +51,14 @@ class Model(BaseModel):
 
         Source: ``HEAD``.
         """
-        response: Response = self._request(
+        return self._client._send(
             container,
-            access_key or self._client._access_key,
+            access_key,
             raise_for_status,
             transport_actions,
             request.encode_head_object,
             {"path": path},
-            None,
         )
-        return response
 
     def get(
         self,
@@ -89,16 +88,9 @@ class Model(BaseModel):
 
         Source: ``GET``, header ``Range``.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_get_object,
-            {"path": path, "offset": offset, "num_bytes": num_bytes},
-            None,
+        return self._client.get_object(
+            container, path, access_key, raise_for_status, transport_actions, offset, num_bytes
         )
-        return response
 
     def put(
         self,
@@ -129,16 +121,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, with ``Range: -1`` to append.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_put_object,
-            {"path": path, "body": body, "append": append},
-            None,
+        return self._client.put_object(
+            container, path, access_key, raise_for_status, transport_actions, body, append
         )
-        return response
 
     def delete(
         self,
@@ -164,16 +149,9 @@ class Model(BaseModel):
 
         Source: ``DELETE``.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_delete_object,
-            {"path": path},
-            None,
+        return self._client.delete_object(
+            container, path, access_key, raise_for_status, transport_actions
         )
-        return response
 
     def read_parts(
         self,
@@ -230,37 +208,16 @@ class Model(BaseModel):
             ObjectChanged: The object was changed meanwhile.
             OSError: The file cannot be written.
         """
-        if isinstance(target, (str, os.PathLike)):
-            partial = pathlib.Path(f"{os.fspath(target)}.part")
-            try:
-                with partial.open("wb") as file:
-                    size = self.download(
-                        container,
-                        path,
-                        file,
-                        part_bytes=part_bytes,
-                        progress=progress,
-                        access_key=access_key,
-                    )
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-            return size
-        size, modified = size_and_date(self.head(container, path, access_key))
-        ranges = part_ranges(0, size, part_bytes)
-        window = self._client._transport.max_connections
-        done = 0
-        for first in range(0, len(ranges), window):
-            batch = self._client.create_batch()
-            group = ranges[first : first + window]
-            for start, length in group:
-                batch.object.get(container, path, access_key, offset=start, num_bytes=length)
-            for (_, length), response in zip(group, batch.wait(), strict=True):
-                target.write(check_part(path, response, length, modified))
-                done += length
-                if progress is not None:
-                    progress(done, size)
-        return size
+        with target_file(target) as file:
+            head = self.head(container, path, access_key)
+            at_once = self._client._transport.max_connections
+            parts = Download(path, head, part_bytes, at_once, file, progress)
+            for group in parts.groups:
+                batch = self._client.create_batch()
+                for start, length in group:
+                    batch.object.get(container, path, access_key, offset=start, num_bytes=length)
+                parts.write(group, batch.wait())
+        return parts.size
 
     def upload(
         self,

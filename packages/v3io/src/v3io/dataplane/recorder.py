@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from v3io.dataplane import container, kv, object, stream
 from v3io.dataplane.flat import FlatCalls
-from v3io.dataplane.model import Trace
 from v3io.dataplane.queued_call import QueuedCall
-from v3io.dataplane.request import Request
+from v3io.dataplane.request import EncoderArgs, Request
 
 __all__ = ["Recorder"]
 
 
-class Recorder(FlatCalls[QueuedCall]):
+class Recorder(FlatCalls[QueuedCall, Any]):
     """Client and transport at once: has the flat and the grouped calls, and appends each to its queue.
 
     Args:
@@ -26,32 +25,30 @@ class Recorder(FlatCalls[QueuedCall]):
 
     def __init__(self, access_key: str | None) -> None:
         self._access_key = access_key
-        self._trace: Trace | None = None  # recording is no call
         self._transport = self
         self.queue: list[QueuedCall] = []
-        self.kv = kv.Model(self)
-        self.object = object.Model(self)
-        self.stream = stream.Model(self)
-        self.container = container.Model(self)
+        here: Any = self  # the models' calls return what the calls of their client do
+        here.kv = kv.Model(here)
+        self.object = object.Model(here)
+        self.stream = stream.Model(here)
+        self.container = container.Model(here)
 
-    def _send(
+    def request(
         self,
         container: str | None,
         access_key: str | None,
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        access_key = access_key or self._access_key
+    ) -> QueuedCall:
+        """Append a request to the queue; arguments as of a transport's ``request``."""
         queued = QueuedCall(
             Request(container, access_key, raise_for_status, encoder, encoder_args, output)
         )
         self.queue.append(queued)
         return queued
-
-    request = _send
 
     def create_batch(self) -> Any:
         """Refuse: a batch is not queued within another.

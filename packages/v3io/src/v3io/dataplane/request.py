@@ -8,6 +8,7 @@ the flat client methods and the batch, sync and async alike; the bytes are those
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "OBJECT_TYPE",
     "Encoded",
+    "EncoderArgs",
     "JsonBody",
     "Request",
     "encode_create_schema",
@@ -50,6 +52,8 @@ Encoded: TypeAlias = (
     "tuple[str, str, dict[str, str | int] | None, str | None, dict[str, str] | None, Any]"
 )
 Encoder: TypeAlias = Callable[..., Encoded]
+EncoderArgs: TypeAlias = "Mapping[str, Any] | tuple[Any, ...]"
+"""An encoder's arguments besides the container: by name, or in its order, which is sooner."""
 
 MAX_RECORDS = 1000
 """Most records of one PutRecords call."""
@@ -89,7 +93,7 @@ class Request:
         access_key: Sent as ``X-v3io-session-key``; ``None`` sends none.
         raise_for_status: The call's own policy; ``None`` leaves it to the caller of the transport.
         encoder: One of the ``encode_*`` functions.
-        encoder_args: Keyword arguments of the encoder besides the container.
+        encoder_args: Arguments of the encoder besides the container, by name or in its order.
         output: Class of the parsed answer; ``None`` when the API has none.
 
     Attributes:
@@ -98,11 +102,11 @@ class Request:
     """
 
     __slots__ = (
+        "_encoder_args",
         "access_key",
         "container",
         "encoded",
         "encoder",
-        "encoder_args",
         "output",
         "raise_for_status",
         "transport",
@@ -114,17 +118,28 @@ class Request:
         access_key: str | None,
         raise_for_status: Any,
         encoder: Encoder,
-        encoder_args: Mapping[str, Any],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
     ) -> None:
         self.container = container
         self.access_key = access_key
         self.raise_for_status = raise_for_status
         self.encoder = encoder
-        self.encoder_args = encoder_args
+        self._encoder_args = encoder_args
         self.output = output
-        self.encoded = encoder(container, **encoder_args)
+        if isinstance(encoder_args, tuple):
+            self.encoded = encoder(container, *encoder_args)
+        else:
+            self.encoded = encoder(container, **encoder_args)
         self.transport: Any = None
+
+    @property
+    def encoder_args(self) -> Mapping[str, Any]:
+        """Arguments of the encoder besides the container, by name."""
+        if isinstance(self._encoder_args, tuple):
+            names = list(inspect.signature(self.encoder).parameters)[1:]
+            return dict(zip(names, self._encoder_args, strict=True))
+        return self._encoder_args
 
     @property
     def method(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from v3io.dataplane import output, request
 from v3io.dataplane.model import Model as BaseModel
 from v3io.dataplane.response import Response
 from v3io.dataplane.stream_deletion import delete_steps, send_steps
@@ -14,7 +13,7 @@ from v3io.paths import shard_path
 __all__ = ["Model"]
 
 
-class Model(BaseModel):
+class Model(BaseModel[Response]):
     """Stream calls: ``client.stream``."""
 
     def create(
@@ -45,20 +44,15 @@ class Model(BaseModel):
 
         Source: ``POST``, function CreateStream.
         """
-        response: Response = self._request(
+        return self._client.create_stream(
             container,
-            access_key or self._client._access_key,
+            stream_path,
+            shard_count,
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_create_stream,
-            {
-                "path": stream_path,
-                "shard_count": shard_count,
-                "retention_period_hours": retention_period_hours,
-            },
-            None,
+            retention_period_hours,
         )
-        return response
 
     def update(
         self,
@@ -86,16 +80,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function UpdateStream.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_update_stream,
-            {"path": stream_path, "shard_count": shard_count},
-            None,
+        return self._client.update_stream(
+            container, stream_path, shard_count, access_key, raise_for_status, transport_actions
         )
-        return response
 
     def describe(
         self,
@@ -121,16 +108,9 @@ class Model(BaseModel):
 
         Source: ``PUT``, function DescribeStream.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_describe_stream,
-            {"path": stream_path},
-            output.DescribeStreamOutput,
+        return self._client.describe_stream(
+            container, stream_path, access_key, raise_for_status, transport_actions
         )
-        return response
 
     def seek(
         self,
@@ -166,22 +146,17 @@ class Model(BaseModel):
 
         Source: ``PUT``, function SeekShard.
         """
-        response: Response = self._request(
+        return self._client.seek_shard(
             container,
-            access_key or self._client._access_key,
+            shard_path(stream_path, shard_id),
+            seek_type,
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_seek_shard,
-            {
-                "path": shard_path(stream_path, shard_id),
-                "seek_type": seek_type,
-                "starting_sequence_number": starting_sequence_number,
-                "timestamp_sec": timestamp_sec,
-                "timestamp_nsec": timestamp_nsec,
-            },
-            output.SeekShardOutput,
+            starting_sequence_number,
+            timestamp_sec,
+            timestamp_nsec,
         )
-        return response
 
     def put_records(
         self,
@@ -209,16 +184,9 @@ class Model(BaseModel):
 
         Source: ``POST``, function PutRecords.
         """
-        response: Response = self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            transport_actions,
-            request.encode_put_records,
-            {"path": stream_path, "records": records},
-            output.PutRecordsOutput,
+        return self._client.put_records(
+            container, stream_path, records, access_key, raise_for_status, transport_actions
         )
-        return response
 
     def get_records(
         self,
@@ -250,16 +218,15 @@ class Model(BaseModel):
 
         Source: ``PUT``, function GetRecords.
         """
-        response: Response = self._request(
+        return self._client.get_records(
             container,
-            access_key or self._client._access_key,
+            shard_path(stream_path, shard_id),
+            location,
+            access_key,
             raise_for_status,
             transport_actions,
-            request.encode_get_records,
-            {"path": shard_path(stream_path, shard_id), "location": location, "limit": limit},
-            output.GetRecordsOutput,
+            limit,
         )
-        return response
 
     def delete(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeAlias
 
 from v3io.dataplane import output, request
-from v3io.dataplane.model import Sender
+from v3io.dataplane.flat import FlatCalls
 from v3io.dataplane.response import Response
 from v3io.paths import with_trailing_slash
 
@@ -51,7 +51,7 @@ def delete_steps(stream_path: str) -> Generator[Step, Response, None]:
 
 
 def send_steps(
-    client: Sender,
+    client: FlatCalls[Response, Any],
     container: str,
     access_key: str | None,
     raise_for_status: Any,
@@ -60,7 +60,7 @@ def send_steps(
     """Send the steps one after the other through a blocking client; return the last response."""
     step = next(steps)
     while True:
-        response: Response = client._send(container, access_key, raise_for_status, None, *step)
+        response = client._send(container, access_key, raise_for_status, None, *step)
         try:
             step = steps.send(response)
         except StopIteration:

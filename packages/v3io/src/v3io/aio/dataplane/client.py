@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,6 @@ from v3io.aio.dataplane.kv_cursor import Cursor
 from v3io.aio.dataplane.transport.native import Transport
 from v3io.connection_settings import create_logger, resolve_access_key, resolve_endpoint
 from v3io.dataplane.flat import FlatCalls
-from v3io.dataplane.model import Trace
 from v3io.dataplane.response import Response, Responses
 from v3io.paths import item_path
 from v3io.telemetry import tracer_if_wanted
@@ -23,7 +22,7 @@ from v3io.telemetry import tracer_if_wanted
 __all__ = ["Client"]
 
 
-class Client(FlatCalls[Awaitable[Response]]):
+class Client(FlatCalls[Coroutine[Any, Any, Response], Cursor]):
     """Asyncio client of the data plane: objects, key-values, streams, containers.
 
     Args:
@@ -64,7 +63,7 @@ class Client(FlatCalls[Awaitable[Response]]):
     ) -> None:
         self._logger = logger or create_logger(logger_verbosity)
         self._access_key = resolve_access_key(access_key, required=True)
-        self._transport = self._create_transport(
+        transport = self._create_transport(
             resolve_endpoint(endpoint),
             max_connections,
             timeout,
@@ -73,8 +72,9 @@ class Client(FlatCalls[Awaitable[Response]]):
             retry=retry,
             tls_verify=tls_verify,
         )
-        self._tracer = tracer = tracer_if_wanted(getattr(self._transport, "_endpoint", None))
-        self._trace: Trace | None = None if tracer is None else tracer.around_async
+        self._tracer = tracer = tracer_if_wanted(getattr(transport, "_endpoint", None))
+        self._trace = None if tracer is None else tracer.around_async
+        self._transport = transport
         self._make_models()
 
     def _make_models(self) -> None:
@@ -148,16 +148,7 @@ class Client(FlatCalls[Awaitable[Response]]):
         raise_for_status: Any = None,
         condition: str | None = None,
     ) -> Responses:
-        """Put several items of one table, one request each, in order.
-
-        Args:
-            container: Container name or number.
-            path: Directory of the table.
-            items: Key -> attributes.
-            access_key: As for ``kv.put``.
-            raise_for_status: As for ``kv.put``, for each request.
-            condition: Checked for each item.
-        """
+        """Put several items of one table; see :meth:`v3io.dataplane.client.Client.put_items`."""
         responses = Responses()
         for key, attributes in items.items():
             responses.add_response(
@@ -172,41 +163,6 @@ class Client(FlatCalls[Awaitable[Response]]):
             )
         return responses
 
-    def new_items_cursor(
-        self,
-        container: str,
-        path: str,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        attribute_names: str | Iterable[str] = "*",
-        filter_expression: str | None = None,
-        marker: str | None = None,
-        sharding_key: str | None = None,
-        limit: int | None = None,
-        segment: int | str | None = None,
-        total_segments: int | str | None = None,
-        sort_key_range_start: str | None = None,
-        sort_key_range_end: str | None = None,
-    ) -> Cursor:
-        """Flat form of ``kv.new_cursor`` (0.7.2 passed its arguments one position off)."""
-        return Cursor(
-            self,
-            container,
-            access_key,
-            path,
-            None,
-            raise_for_status,
-            attribute_names,
-            filter_expression,
-            marker,
-            sharding_key,
-            limit,
-            segment,
-            total_segments,
-            sort_key_range_start,
-            sort_key_range_end,
-        )
-
     async def delete_stream(
         self,
         container: str,
@@ -214,28 +170,5 @@ class Client(FlatCalls[Awaitable[Response]]):
         access_key: str | None = None,
         raise_for_status: Any = None,
     ) -> Response:
-        """Flat form of ``stream.delete``."""
+        """Flat form of :meth:`v3io.dataplane.stream.Model.delete`."""
         return await self.stream.delete(container, path, access_key, raise_for_status)
-
-    async def _send(
-        self,
-        container: str | None,
-        access_key: str | None,
-        raise_for_status: Any,
-        transport_actions: int | None,
-        encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
-        output: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        request = self._transport.request
-        if self._trace is not None:
-            request = self._trace(request)
-        return await request(
-            container,
-            access_key or self._access_key,
-            raise_for_status,
-            transport_actions,
-            encoder,
-            encoder_args,
-            output,
-        )

@@ -1,22 +1,23 @@
-"""Key-value calls of the asyncio client; see :mod:`v3io.dataplane.request` for the bytes."""
+"""Key-value calls of the asyncio client; see :mod:`v3io.dataplane.kv`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from v3io.aio.dataplane.kv_cursor import Cursor
 from v3io.aio.dataplane.kv_scan import AsyncScanResponse
-from v3io.dataplane import output, request
-from v3io.dataplane.model import Model as BaseModel
+from v3io.dataplane.kv_cursor import Cursors
 from v3io.dataplane.response import Response
 from v3io.paths import item_path
 
 __all__ = ["Model"]
 
 
-class Model(BaseModel):
+class Model(Cursors[Coroutine[Any, Any, Response], Cursor]):
     """Key-value calls: ``client.kv``."""
+
+    _cursor_type = Cursor
 
     async def put(
         self,
@@ -28,34 +29,16 @@ class Model(BaseModel):
         raise_for_status: Any = None,
         condition: object = None,
     ) -> Response:
-        """Replace an item.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            key: Item name; an absolute one (``/a/b``) replaces the table path.
-            attributes: Attribute name -> value; see :mod:`v3io.attributes` for the types.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            condition: Expression that must hold for the present item; ``None`` for none.
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``PUT``, function PutItem.
-        """
-        response: Response = await self._request(
+        """Replace an item; see :meth:`v3io.dataplane.kv.Model.put`."""
+        return await self._client.put_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            attributes,
+            access_key,
             raise_for_status,
             None,
-            request.encode_put_item,
-            (item_path(table_path, key), attributes, condition),
-            None,
+            condition,
         )
-        return response
 
     async def update(
         self,
@@ -70,45 +53,19 @@ class Model(BaseModel):
         update_mode: str | None = None,
         alternate_expression: object = None,
     ) -> Response:
-        """Merge attributes into an item, or run an expression on it.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            key: Item name; an absolute one (``/a/b``) replaces the table path.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            attributes: Attribute name -> value; see :mod:`v3io.attributes` for the types.
-            expression: Update expression, such as ``age = age + 1``; not together with attributes.
-            condition: Expression that must hold for the present item; ``None`` for none.
-            update_mode: ``None`` means ``CreateOrReplaceAttributes``; also ``OverWriteAttributes`` and
-                ``CreateNewItemOnly``.
-            alternate_expression: Run instead when the condition is false.
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``PUT``, function PutItem, or ``POST``, function UpdateItem.
-        """
-        response: Response = await self._request(
+        """Merge attributes into an item, or run an expression on it; see :meth:`v3io.dataplane.kv.Model.update`."""
+        return await self._client.update_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            access_key,
             raise_for_status,
             None,
-            request.encode_update_item,
-            {
-                "path": item_path(table_path, key),
-                "attributes": attributes,
-                "expression": expression,
-                "condition": condition,
-                "update_mode": update_mode,
-                "alternate_expression": alternate_expression,
-            },
-            None,
+            attributes,
+            expression,
+            condition,
+            update_mode,
+            alternate_expression,
         )
-        return response
 
     async def get(
         self,
@@ -119,33 +76,15 @@ class Model(BaseModel):
         raise_for_status: Any = None,
         attribute_names: str | Iterable[str] = "*",
     ) -> Response:
-        """Read an item.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            key: Item name; an absolute one (``/a/b``) replaces the table path.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            attribute_names: List of names, or a str sent as it is: ``*`` user attributes, ``**`` all, ``a,b`` some.
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``PUT``, function GetItem.
-        """
-        response: Response = await self._request(
+        """Read an item; see :meth:`v3io.dataplane.kv.Model.get`."""
+        return await self._client.get_item(
             container,
-            access_key or self._client._access_key,
+            item_path(table_path, key),
+            access_key,
             raise_for_status,
             None,
-            request.encode_get_item,
-            (item_path(table_path, key), attribute_names),
-            output.GetItemOutput,
+            attribute_names,
         )
-        return response
 
     async def scan(
         self,
@@ -164,52 +103,7 @@ class Model(BaseModel):
         sort_key_range_start: str | None = None,
         sort_key_range_end: str | None = None,
     ) -> AsyncScanResponse:
-        """Read a table: the response is its first page, iterating it goes through all items.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            table_name: Appended to the path by the platform; ``None`` for none.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            attribute_names: List of names, or a str sent as it is: ``*`` user attributes, ``**`` all, ``a,b`` some.
-            filter_expression: Only items for which it holds; ``None`` for all.
-            marker: Where to go on, from the previous page; ``None`` for the start.
-            sharding_key: Only items named ``<sharding_key>.<sorting key>``; not with segments.
-            limit: Most items, of the first page and of the iteration; ``None`` for all.
-            segment: Which part of the table, 0-based; with ``total_segments``.
-            total_segments: Number of parts, 1..1024; ``None`` for the whole table.
-            sort_key_range_start: First sorting key, inclusive.
-            sort_key_range_end: End of the sorting keys, exclusive.
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``PUT``, function GetItems.
-        """
-        response: Response = await self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            None,
-            request.encode_get_items,
-            {
-                "path": table_path,
-                "table_name": table_name,
-                "attribute_names": attribute_names,
-                "filter_expression": filter_expression,
-                "marker": marker,
-                "sharding_key": sharding_key,
-                "limit": limit,
-                "segment": segment,
-                "total_segments": total_segments,
-                "sort_key_range_start": sort_key_range_start,
-                "sort_key_range_end": sort_key_range_end,
-            },
-            output.GetItemsOutput,
-        )
+        """Read a table; see :meth:`v3io.dataplane.kv.Model.scan`."""
         cursor = self.new_cursor(
             container,
             table_path,
@@ -226,7 +120,7 @@ class Model(BaseModel):
             sort_key_range_start,
             sort_key_range_end,
         )
-        return AsyncScanResponse(response, cursor)
+        return AsyncScanResponse(await cursor._send(), cursor)
 
     async def delete(
         self,
@@ -237,34 +131,11 @@ class Model(BaseModel):
         raise_for_status: Any = None,
         transport_actions: int | None = None,
     ) -> Response:
-        """Delete an item; a missing one is 404.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            key: Item name; an absolute one (``/a/b``) replaces the table path.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            transport_actions: What the transport does with the request; ``None`` sends it and waits (used by batches).
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``DELETE``.
-        """
+        """Delete an item (a missing one is 404); see :meth:`v3io.dataplane.kv.Model.delete`."""
         del transport_actions  # compat: a leftover of the sync signature, without effect
-        response: Response = await self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            None,
-            request.encode_delete_item,
-            {"path": item_path(table_path, key)},
-            None,
+        return await self._client.delete_item(
+            container, item_path(table_path, key), access_key, raise_for_status, None
         )
-        return response
 
     async def create_schema(
         self,
@@ -275,69 +146,7 @@ class Model(BaseModel):
         key: str | None = None,
         fields: Sequence[Mapping[str, Any]] | None = None,
     ) -> Response:
-        """Write the table's ``.#schema`` object.
-
-        Args:
-            container: Container name or number.
-            table_path: Directory of the table.
-            access_key: Overrides the client's key for this call; ``None`` uses it.
-            raise_for_status: ``None`` raises from status 300 up, ``RaiseForStatus.never`` never, a list raises for
-                every status that is not in it.
-            key: Name of the key attribute.
-            fields: List of ``{'name', 'type', 'nullable'}``.
-
-        Raises:
-            HttpResponseError: The status is not accepted; the subclass says why (see :mod:`v3io.errors`).
-            ValueError: Container or path is empty or not a str.
-
-        Source: ``PUT <table>/.#schema``.
-        """
-        response: Response = await self._request(
-            container,
-            access_key or self._client._access_key,
-            raise_for_status,
-            None,
-            request.encode_create_schema,
-            {"path": table_path, "key": key, "fields": fields},
-            None,
-        )
-        return response
-
-    def new_cursor(
-        self,
-        container: str,
-        table_path: str,
-        table_name: str | None = None,
-        access_key: str | None = None,
-        raise_for_status: Any = None,
-        attribute_names: str | Iterable[str] = "*",
-        filter_expression: object = None,
-        marker: str | None = None,
-        sharding_key: str | None = None,
-        limit: int | None = None,
-        segment: int | str | None = None,
-        total_segments: int | str | None = None,
-        sort_key_range_start: str | None = None,
-        sort_key_range_end: str | None = None,
-    ) -> Cursor:
-        """Return a cursor over all items of a table that :meth:`scan` with these arguments would find.
-
-        Args: as for :meth:`scan`; ``limit`` bounds the whole iteration, not one page.
-        """
-        return Cursor(
-            self._client,
-            container,
-            access_key,
-            table_path,
-            table_name,
-            raise_for_status,
-            attribute_names,
-            filter_expression,
-            marker,
-            sharding_key,
-            limit,
-            segment,
-            total_segments,
-            sort_key_range_start,
-            sort_key_range_end,
+        """Write the table's ``.#schema`` object; see :meth:`v3io.dataplane.kv.Model.create_schema`."""
+        return await self._client.create_schema(
+            container, table_path, access_key, raise_for_status, None, key, fields
         )

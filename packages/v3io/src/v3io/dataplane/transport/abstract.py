@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from v3io.dataplane.queued_call import QueuedCall
-from v3io.dataplane.request import Request
+from v3io.dataplane.request import EncoderArgs, Request
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions
 
@@ -63,7 +63,7 @@ class Transport:
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
     ) -> Any:
         """Encode a request and take it as far as ``transport_actions`` says.

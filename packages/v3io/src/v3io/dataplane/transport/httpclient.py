@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -22,7 +22,7 @@ from transport_utils.retry import RetryPolicy
 from v3io._wire import RequestWriter, WireResponse, stream_message
 from v3io.connection_settings import default_limits, make_endpoint
 from v3io.dataplane.queued_call import QueuedCall
-from v3io.dataplane.request import Encoded, Request, hidden_key
+from v3io.dataplane.request import Encoded, EncoderArgs, Request, hidden_key
 from v3io.dataplane.response import Response
 from v3io.dataplane.transport import Actions, abstract
 from v3io.dataplane.transport.window import Payload, Window
@@ -166,7 +166,7 @@ class Transport(abstract.Transport):
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Any],
-        encoder_args: Mapping[str, Any],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
     ) -> Any:
         """See :meth:`v3io.dataplane.transport.abstract.Transport.request`.
@@ -187,7 +187,10 @@ class Transport(abstract.Transport):
                 encoder_args,
                 output,
             )
-        encoded = encoder(container, **encoder_args)
+        if type(encoder_args) is tuple:
+            encoded = encoder(container, *encoder_args)
+        else:
+            encoded = encoder(container, **encoder_args)
         limits = self._own_limits
         if limits is None:
             limits, deadline = Transport._default_limits, _NEVER

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from asyncio import get_running_loop
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -21,7 +21,7 @@ from transport_utils.retry import RetryPolicy
 
 from v3io._wire import RequestWriter, WireResponse, stream_message
 from v3io.connection_settings import default_limits, make_endpoint
-from v3io.dataplane.request import Encoded, Request, hidden_key
+from v3io.dataplane.request import Encoded, EncoderArgs, Request, hidden_key
 from v3io.dataplane.transport.abstract import DEFAULT_MAX_CONNECTIONS
 from v3io.errors import ClientClosed
 from v3io.resending import Answer, aio_policy, is_idempotent, settle
@@ -105,19 +105,19 @@ class Transport:
         raise_for_status: Any,
         transport_actions: int | None,
         encoder: Callable[..., Encoded],
-        encoder_args: Mapping[str, Any] | tuple[Any, ...],
+        encoder_args: EncoderArgs,
         output: Callable[[Any], Any] | None = None,
     ) -> WireResponse:
         """Send one request and return its response.
 
         Args: as for :meth:`v3io.dataplane.transport.abstract.Transport.request`; ``transport_actions`` is not looked
-            at, since the calls of this client have none. ``encoder_args`` as a tuple are positional, which is sooner.
+            at, since the calls of this client have none.
 
         Raises:
             HttpResponseError: The status is not accepted.
             TransportError: The network failed, after the retries that were safe.
         """
-        if isinstance(encoder_args, tuple):
+        if type(encoder_args) is tuple:
             encoded = encoder(container, *encoder_args)
         else:
             encoded = encoder(container, **encoder_args)
