@@ -1,11 +1,14 @@
 """The command line against the mock server: every command does its work and every failure is one line."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
+from mock_servers.faults import Fault
 from v3io.cli import main
 from v3io.dataplane import Client
 
@@ -94,7 +97,59 @@ def test_records_are_put_and_tailed(run, client):
 def test_the_doctor_checks_and_tells_what_is_wrong(run, v3io_server):
     output = run("doctor", "users")
     assert output.count("ok  ") == 5
-    assert "FAIL" in run("doctor", "no-such-container", status=1)
+    assert "FAIL  container none: Container not found: none\n" in run("doctor", "none", status=1)
+
+
+def test_the_doctor_stops_where_the_rest_cannot_hold():
+    runner = CliRunner(env={"V3IO_API": "http://127.0.0.1:1", "V3IO_ACCESS_KEY": "k"})
+    lines = runner.invoke(main, ["doctor", "users"]).output.splitlines()
+    assert [line[:5] for line in lines] == ["ok   ", "FAIL ", "-    ", "-    ", "-    "]
+
+
+def test_an_append_whose_answer_is_lost_is_not_written_twice(run, v3io_server, tmp_path):
+    source = tmp_path / "big"
+    source.write_bytes(bytes(range(256)) * 40_000)
+    v3io_server.faults.add(Fault("drop", method="PUT", apply=True, skip=1, times=1))
+    run("put", str(source), "users/big")
+    run("get", "users/big", str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["cat", "get"])
+def test_a_missing_object_is_named(run, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "No such object: users/none (status 404)" in run(command, "users/none", status=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(client, v3io_server):
+    client.object.put("users", "long", body=b"line\n" * 2_000_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "v3io", "cat", "users/long"],
+        env={**os.environ, "V3IO_API": v3io_server.url, "V3IO_ACCESS_KEY": "k"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout.read(5) == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_a_tail_without_a_word(client, v3io_server):
+    client.stream.create("users", "s", 1)
+    client.stream.put_records("users", "s", [{"data": "hello"}])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "v3io", "stream", "tail", "users/s", "--from", "earliest"],
+        env={**os.environ, "V3IO_API": v3io_server.url, "V3IO_ACCESS_KEY": "k"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout.readline() == b"0\t1\thello\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_a_missing_endpoint_is_one_line():

@@ -345,3 +345,35 @@ def test_import_loads_no_optional_library():
         "rich",
     }
     assert optional.isdisjoint(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "text"),
+    [
+        ("abc", TypeError, "put_records got a str: expected a list of dicts"),
+        ({"data": "x"}, TypeError, "put_records got a dict"),
+        ([{"data": "x"}, "y"], TypeError, "record 1 is a str: expected a dict with 'data'"),
+        ([{"data": "x"}, {"date": "y"}], KeyError, "record 1 has no 'data', only date"),
+        ([{"data": 5}], TypeError, "data of record 0 is a int: expected str or bytes"),
+    ],
+)
+def test_bad_record_is_named(client, records, error, text):
+    with pytest.raises(error, match=text):
+        client.stream.put_records("users", "events", records)
+
+
+def test_bad_item_is_refused_before_it_is_sent(client):
+    with pytest.raises(AttributeError, match=r"attributes None: expected a dict"):
+        client.kv.put("users", "people", "bob", None)
+    with pytest.raises(TypeError, match=r"PutItem /users/people/bob: .*key must be str"):
+        client.kv.put("users", "people", "bob", {1: 2})
+    with pytest.raises(TypeError, match=r"PutItem /users/people/bob: .*surrogates"):
+        client.kv.put("users", "people", "bob", {"name": "\ud800"})
+
+
+def test_unknown_policy_is_named_and_responses_print_short(client):
+    response = client.object.put("users", "o", body=b"some bytes")
+    assert repr(response) == "<Response 200, 0 bytes>"
+    assert repr(client.object.get("users", "o")) == "<Response 200, 10 bytes>"
+    with pytest.raises(ValueError, match="raise_for_status='sometimes': expected 'never'"):
+        response.raise_for_status("sometimes")

@@ -57,6 +57,7 @@ class RequestWriter:
 
         Raises:
             LocalProtocolError: The access key cannot be sent in a header.
+            TypeError: The body cannot be sent as JSON.
         """
         method, path, query, function, own_headers, body = encoded
         kind = type(body)
@@ -65,7 +66,10 @@ class RequestWriter:
             if len(body) > _WHOLE_BYTES:
                 return None
         elif kind is dict:
-            body = orjson.dumps(body)
+            try:
+                body = orjson.dumps(body)
+            except TypeError as cause:
+                raise TypeError(f"{function or method} {path}: {cause}") from cause
             is_json = True
         elif kind is JsonBody:
             is_json = True

@@ -119,12 +119,19 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return an item's attributes in the platform's JSON form, order kept.
 
     Raises:
-        AttributeError: A value's type is not supported, or a string is longer than :data:`MAX_STRING_BYTES`.
+        AttributeError: ``attributes`` is no mapping, a value's type is not supported, or a string is longer than
+            :data:`MAX_STRING_BYTES`.
         ValueError: A float is NaN, or an array's typecode is not numeric.
         struct.error: A list is not all integers or all floats.
     """
     encoded: dict[str, dict[str, Any]] = {}
-    for name, value in attributes.items():
+    try:
+        pairs = attributes.items()
+    except AttributeError:
+        raise AttributeError(
+            f"attributes {attributes!r:.80}: expected a dict of values by name"
+        ) from None
+    for name, value in pairs:
         kind = type(value)
         if kind is str and len(value) <= _SURELY_SHORT:
             encoded[name] = {"S": value}

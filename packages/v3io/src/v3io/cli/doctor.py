@@ -10,13 +10,15 @@ from typing import Any
 
 import click
 
-from v3io.cli.session import Session
+from v3io.cli.session import Session, reason
 from v3io.errors import HttpResponseError, PermissionDenied, Unauthorized
 
 __all__ = ["doctor"]
 
 _CLOCK_TOLERANCE_S = 60.0
 _PINGS = 20
+_NEEDED = ("endpoint", "access key")
+"""Checks without which the others cannot hold."""
 
 
 @click.command()
@@ -35,12 +37,15 @@ def doctor(session: Session, container: str | None) -> None:
     ]
     if container is not None:
         checks.append((f"container {container}", lambda: _check_container(session, container)))
-    failed = 0
+    failed: list[str] = []
     for name, check in checks:
+        if failed and failed[0] in _NEEDED:
+            click.echo(f"-     {name}: not checked, since it needs the {failed[0]}")
+            continue
         try:
             click.echo(f"ok    {name}: {check()}")
         except (HttpResponseError, OSError, ValueError, RuntimeError) as error:
-            failed += 1
+            failed.append(name)
             click.echo(f"FAIL  {name}: {_sentence(error)}")
     if failed:
         raise click.exceptions.Exit(1)
@@ -51,7 +56,7 @@ def _sentence(error: Exception) -> str:
         return "the platform does not know this access key; make a new one and set V3IO_ACCESS_KEY"
     if isinstance(error, PermissionDenied):
         return "the access key is valid but has no permission here"
-    return str(error)
+    return reason(error) if isinstance(error, HttpResponseError) else str(error)
 
 
 def _check_key(session: Session) -> str:

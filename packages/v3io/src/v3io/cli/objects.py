@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
 from v3io.cli.session import Location, Session, parse_location, print_table
+from v3io.errors import NotFound
 
 __all__ = ["cat", "get", "ls", "put", "rm"]
-
-_CHUNK_BYTES = 4 * 1024 * 1024
 
 
 def _entries(session: Session, location: Location) -> Iterator[Any]:
@@ -52,30 +52,15 @@ def ls(session: Session, location: str | None) -> None:
     print_table(("name", "bytes", "modified"), rows)
 
 
-def _size(session: Session, location: Location) -> int:
-    response = session.client.object.head(location.container, location.path)
-    return int(response.headers.get("Content-Length") or 0)
-
-
-def _pieces(session: Session, location: Location, size: int) -> Iterator[bytes]:
-    for offset in range(0, size, _CHUNK_BYTES):
-        response = session.client.object.get(
-            location.container,
-            location.path,
-            offset=offset,
-            num_bytes=min(_CHUNK_BYTES, size - offset),
-        )
-        yield response.body
-
-
 @click.command()
 @click.argument("location")
 @click.pass_obj
 def cat(session: Session, location: str) -> None:
     """Write an object to standard output."""
     place = parse_location(location)
-    for piece in _pieces(session, place, _size(session, place)):
-        sys.stdout.buffer.write(piece)
+    with _named(location):
+        for piece in session.client.object.read_parts(place.container, place.path):
+            sys.stdout.buffer.write(piece)
     sys.stdout.buffer.flush()
 
 
@@ -94,16 +79,8 @@ def get(session: Session, location: str, target: pathlib.Path | None) -> None:
         target = pathlib.Path(name)
     elif target.is_dir():
         target = target / name
-    size = _size(session, place)
-    partial = target.with_name(target.name + ".part")
-    try:
-        with partial.open("wb") as file, _progress(f"get {name}", size) as advance:
-            for piece in _pieces(session, place, size):
-                file.write(piece)
-                advance(len(piece))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _named(location), _progress(f"get {name}") as show:
+        session.client.object.download(place.container, place.path, target, progress=show)
 
 
 @click.command()
@@ -115,15 +92,10 @@ def put(session: Session, source: pathlib.Path, location: str) -> None:
     place = parse_location(location)
     path = place.path + source.name if not place.path or place.path.endswith("/") else place.path
     size = source.stat().st_size
-    with source.open("rb") as file, _progress(f"put {source.name}", size) as advance:
-        append = False
-        while True:
-            piece = file.read(_CHUNK_BYTES)
-            if not piece and append:
-                break
-            session.client.object.put(place.container, path, body=piece, append=append)
-            append = True
-            advance(len(piece))
+    with _progress(f"put {source.name}") as show:
+        session.client.object.upload(
+            place.container, path, source, progress=lambda done: show(done, size)
+        )
 
 
 @click.command()
@@ -152,9 +124,18 @@ def _delete_tree(session: Session, location: Location) -> None:
     session.client.object.delete(location.container, location.path.rstrip("/") + "/")
 
 
-def _progress(label: str, total_bytes: int) -> Any:
-    import contextlib
+@contextlib.contextmanager
+def _named(location: str) -> Iterator[None]:
+    """Say of which object it is told that it is missing: the answer to HEAD has no text."""
+    try:
+        yield
+    except NotFound as error:
+        raise click.ClickException(f"No such object: {location} (status 404)") from error
 
+
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on standard error; give what moves it to so many bytes of so many."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -165,18 +146,14 @@ def _progress(label: str, total_bytes: int) -> Any:
         TransferSpeedColumn,
     )
 
-    @contextlib.contextmanager
-    def bar() -> Iterator[Any]:
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        with progress:
-            task = progress.add_task(label, total=total_bytes)
-            yield lambda size: progress.advance(task, size)
-
-    return bar()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, size: progress.update(task, completed=done, total=size)

@@ -18,7 +18,7 @@ from v3io.errors import HttpResponseError
 if TYPE_CHECKING:
     from v3io.dataplane import Client
 
-__all__ = ["Location", "Session", "handling_errors", "parse_location", "print_table"]
+__all__ = ["Location", "Session", "handling_errors", "parse_location", "print_table", "reason"]
 
 
 class Location(NamedTuple):
@@ -89,14 +89,20 @@ class _StandardLogger:
     info_with = warn_with = error_with = debug_with
 
 
+def reason(error: HttpResponseError) -> str:
+    """Return what the platform said, for people."""
+    return error.error_message or str(error)
+
+
 @contextlib.contextmanager
 def handling_errors() -> Iterator[None]:
     """Turn the client's errors into one line on standard error and exit status 1."""
     try:
         yield
     except HttpResponseError as error:
-        text = error.error_message or str(error)
-        raise click.ClickException(f"{text} (status {error.status_code})") from error
+        raise click.ClickException(f"{reason(error)} (status {error.status_code})") from error
+    except BrokenPipeError:  # whoever read our output has seen enough; click ends without a word
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, click.exceptions.Exit):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -83,6 +84,14 @@ def tail(session: Session, location: str, seek_type: str, follow: bool) -> None:
     if seek_type == "latest":
         for shard in locations:
             locations[shard] = _seek(session, place, shard, "LATEST")
+    with contextlib.suppress(KeyboardInterrupt):  # that is how it is ended
+        _follow(session, place, locations, follow=follow)
+
+
+def _follow(
+    session: Session, place: Location, locations: dict[int, str | None], *, follow: bool
+) -> None:
+    """Print records from these locations on; without ``follow`` until there are no more."""
     while True:
         quiet = True
         for shard, position in locations.items():

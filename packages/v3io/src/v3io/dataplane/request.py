@@ -438,6 +438,7 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
 
     Raises:
         KeyError: A record has no ``data``.
+        TypeError: ``records`` is no list of dicts, or data is neither str nor bytes.
         ValueError: More than :data:`MAX_RECORDS` records, or every record is larger than :data:`MAX_RECORD_BYTES`
             (when some are not, the platform tells of each).
     """
@@ -450,22 +451,42 @@ def encode_put_records(container: str, path: str, records: Sequence[Mapping[str,
     pieces: list[bytes] = []
     opening = b'{"Records":[{"Data":"'
     smallest = MAX_RECORD_BYTES
-    for record in records:
-        data = record["data"]
-        encoded = encode(data.encode() if type(data) is str else data)
-        smallest = min(smallest, len(encoded))
-        shard = record.get("shard_id")
-        if type(shard) is int and len(record) == 2:
-            pieces += (opening, encoded, b'","ShardId":%d}' % shard)
-        elif len(record) == 1:
-            pieces += (opening, encoded, b'"}')
-        else:
-            pieces += (opening, encoded, b'"', _encode_fields(record))
-        opening = b',{"Data":"'
+    try:
+        for record in records:
+            data = record["data"]
+            encoded = encode(data.encode() if type(data) is str else data)
+            smallest = min(smallest, len(encoded))
+            shard = record.get("shard_id")
+            if type(shard) is int and len(record) == 2:
+                pieces += (opening, encoded, b'","ShardId":%d}' % shard)
+            elif len(record) == 1:
+                pieces += (opening, encoded, b'"}')
+            else:
+                pieces += (opening, encoded, b'"', _encode_fields(record))
+            opening = b',{"Data":"'
+    except (AttributeError, LookupError, TypeError):
+        _explain(records)
+        raise
     if records and smallest == MAX_RECORD_BYTES:
         _refuse_large(records)
     pieces.append(b"]}" if records else b'{"Records":[]}')
     return "POST", _stream(container, path), None, "PutRecords", None, JsonBody(pieces)
+
+
+def _explain(records: Any) -> None:
+    """Raise an error that names the first record which is none."""
+    if isinstance(records, (str, bytes, Mapping)):
+        raise TypeError(f"put_records got a {type(records).__name__}: expected a list of dicts")
+    for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise TypeError(
+                f"record {number} is a {type(record).__name__}: expected a dict with 'data'"
+            )
+        if "data" not in record:
+            raise KeyError(f"record {number} has no 'data', only {', '.join(map(str, record))}")
+        if not isinstance(record["data"], (str, bytes, bytearray, memoryview)):
+            kind = type(record["data"]).__name__
+            raise TypeError(f"data of record {number} is a {kind}: expected str or bytes")
 
 
 def _refuse_large(records: Sequence[Mapping[str, Any]]) -> None:

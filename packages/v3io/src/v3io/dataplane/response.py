@@ -55,6 +55,9 @@ class Response:
         self.body = body
         self.meta = meta
 
+    def __repr__(self) -> str:
+        return f"<Response {self.status_code}, {len(self.body)} bytes>"
+
     @property
     def output(self) -> Any:
         """The parsed answer; ``None`` when the API has no output or the body is empty.
@@ -82,12 +85,17 @@ class Response:
 
         Raises:
             HttpResponseError: Of the subclass that fits the status and the error body.
+            ValueError: ``expected_statuses`` is another str.
         """
         status = self.status_code
         if not expected_statuses or expected_statuses == RaiseForStatus.always:
             accepted = status < 300
         elif expected_statuses == RaiseForStatus.never:
             accepted = True
+        elif isinstance(expected_statuses, str):
+            raise ValueError(
+                f"raise_for_status={expected_statuses!r}: expected 'never', 'always' or a list of statuses"
+            )
         else:
             accepted = status in expected_statuses
         if not accepted:

@@ -187,7 +187,7 @@ class Transport(abstract.Transport):
                 encoder_args,
                 output,
             )
-        if type(encoder_args) is tuple:
+        if isinstance(encoder_args, tuple):
             encoded = encoder(container, *encoder_args)
         else:
             encoded = encoder(container, **encoder_args)

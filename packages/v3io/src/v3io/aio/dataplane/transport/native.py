@@ -117,7 +117,7 @@ class Transport:
             HttpResponseError: The status is not accepted.
             TransportError: The network failed, after the retries that were safe.
         """
-        if type(encoder_args) is tuple:
+        if isinstance(encoder_args, tuple):
             encoded = encoder(container, *encoder_args)
         else:
             encoded = encoder(container, **encoder_args)
