@@ -137,14 +137,6 @@ async def test_a_reader_stands_by_while_another_is_active(config, ramen_server):
             await task
 
 
-async def test_a_proxy_is_refused_in_words(config):
-    config.proxy = "http://127.0.0.1:1/"
-    async with AsyncQueueWriter(config) as writer, AsyncQueueReader(config) as reader:
-        await writer.push("m", "t", "v1", {})
-        assert await reader.consume_one() == reader.RETRY
-        assert "synchronous reader" in reader.stats.last_error
-
-
 @pytest.mark.parametrize(
     ("ours", "theirs", "names"),
     [

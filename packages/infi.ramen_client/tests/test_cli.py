@@ -120,12 +120,33 @@ def test_mistakes_are_told_in_words(command, arguments, text):
     assert text in command(*arguments, input="{}", status=status)
 
 
+@pytest.mark.parametrize(
+    ("more", "data", "text"),
+    [
+        ((), "", "<stdin> is not JSON, nothing was pushed"),
+        ((), "{'a': 1}", "the server would refuse it"),
+        (("--lines",), "[1]\nx\n", "message 2 of <stdin> is not JSON"),
+        ((), b"\xff\xfe", "is not UTF-8 text"),
+        (("--lines", "--reqid", "r"), "[1]\n[2]\n", "one --reqid"),
+    ],
+)
+def test_what_the_server_would_refuse_is_not_pushed(command, writer_values, more, data, text):
+    assert text in command("push", "m", "t", "v1", *more, input=data, status=2)
+    assert not os.path.exists(os.path.join(writer_values["queue_dir"], "imx_1099.db"))
+
+
+def test_lines_end_at_newlines_only(command):
+    assert "pushed 1" in command("push", "m", "t", "v1", "--lines", input='"a\u2028b"\n')
+
+
 def test_a_file_may_hold_the_configuration(command, writer_values, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**writer_values, "sender": "other"}))
     command("push", "m", "t", "v1", "--config", str(path), input="{}", RAMEN_SENDER="")
     path.write_text("nonsense")
     assert "is not JSON" in command("status", "--config", str(path), status=2)
+    path.write_text("[1]")
+    assert "no JSON object" in command("status", "--config", str(path), status=2)
 
 
 def test_every_command_explains_itself_and_the_module_runs():

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+import time
 import zlib
+
+import pytest
+from infi.ramen_client.aio import AsyncQueueReader
+from infi.ramen_client.config import QueueReaderConfig
+
+
+@pytest.fixture
+def proxied(reader_values, recorder):
+    proxy = f"http://{recorder.hostname}/"
+    return QueueReaderConfig({**reader_values, "hostname": "ramen.example", "proxy": proxy})
 
 
 def test_a_message_goes_to_the_proxy_in_absolute_form_with_its_credentials(recorder, make_pair):
@@ -36,3 +48,53 @@ def test_a_proxy_that_is_not_there_keeps_the_message(make_pair):
     writer.push("m", "t", "v1", {})
     assert reader.consume_one() == reader.RETRY
     assert reader.stats.last_error
+
+
+def test_a_stop_ends_a_request_through_the_proxy(recorder, make_pair, running):
+    recorder.answers = [lambda connection: connection.recv(1)]
+    reader, writer = make_pair("ramen.example", proxy=f"http://{recorder.hostname}/")
+    writer.push("m", "t", "v1", {})
+    thread = running(reader)
+    while not recorder.requests:
+        time.sleep(0.001)
+    begun = time.monotonic()
+    reader.stop()
+    thread.join()
+    assert (
+        time.monotonic() - begun < 1.0
+    )  # it is 0.05 where nothing else runs; the server's time limit is 2
+    assert writer.queue_size() == 1
+
+
+async def test_the_asyncio_reader_goes_through_the_proxy_too(recorder, make_pair, proxied):
+    _, writer = make_pair(recorder)
+    writer.push_many([("m", "t", "v1", {"i": number}) for number in range(3)])
+    async with AsyncQueueReader(proxied) as reader:
+        assert await reader.test_connection()
+        assert await reader.run(blocking=False) == 3
+    assert [zlib.decompress(body) for _, body in recorder.requests] == [
+        b"{}",
+        b'{"i":0}',
+        b'{"i":1}',
+        b'{"i":2}',
+    ]
+    assert recorder.requests[1][0][0].startswith("POST http://ramen.example")
+
+
+async def test_cancelling_ends_a_request_through_the_proxy_and_the_message_stays(
+    recorder, make_pair, proxied
+):
+    recorder.answers = [lambda connection: connection.recv(1)]
+    _, writer = make_pair(recorder)
+    writer.push("m", "t", "v1", {}, "r")
+    async with AsyncQueueReader(proxied) as reader:
+        task = asyncio.ensure_future(reader.run())
+        while not recorder.requests:
+            await asyncio.sleep(0.001)
+        begun = asyncio.get_running_loop().time()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.get_running_loop().time() - begun < 1.0
+        assert await reader.run(blocking=False) == 1
+    assert writer.queue_size() == 0

@@ -73,6 +73,29 @@ def test_close_can_wait_for_exchanges_in_progress():
     assert [response.content for response in results] == [b"late"]
 
 
+@pytest.mark.parametrize("backend", ["native", "urllib3"])
+def test_close_ends_exchanges_in_progress(backend):
+    failures = []
+
+    def send():
+        try:
+            transport.request("GET", "/x", timeout=10.0)
+        except errors.TransportError as error:
+            failures.append(error)
+
+    with FaultServer(Silence()) as server:
+        transport = Transport(server.url, backend=backend, retry=0)
+        thread = threading.Thread(target=send)
+        thread.start()
+        while not server.requests:
+            time.sleep(0.001)
+        begun = time.monotonic()
+        transport.close()
+        thread.join()
+        assert time.monotonic() - begun < 5.0
+    assert [type(failure) for failure in failures] == [errors.TransportClosed]
+
+
 async def test_aclose_can_wait_for_exchanges_in_progress_or_end_them():
     with FaultServer(Answer(body=b"late", delay_s=0.1), Silence()) as server:
         transport = AsyncTransport(server.url, retry=0)

@@ -33,11 +33,11 @@ from infi.ramen_client.diskqueue import DeadLetters, FileLock, Sleeper
 from infi.ramen_client.errors import QueueError
 from infi.ramen_client.exchange import AsyncExchange, Failure
 from infi.ramen_client.queue import DefaultQueue
-from infi.ramen_client.queue_reader import STANDBY_S, refusal
+from infi.ramen_client.queue_reader import ERROR_PAUSE_S, PLACE_CHECK_S, STANDBY_S, refusal
 from infi.ramen_client.queue_writer import QueueWriter
 from infi.ramen_client.replies import Verdict, Verdicts, judge
 from infi.ramen_client.status import StatusFile
-from infi.ramen_client.telemetry import with_telemetry
+from infi.ramen_client.telemetry import guarded, with_telemetry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,7 +123,7 @@ class AsyncQueueReader:
     Args:
         config: A valid configuration.
         encoding: As for :class:`QueueReader`.
-        trust_env: As for :class:`QueueReader`; proxies need the synchronous reader.
+        trust_env: As for :class:`QueueReader`.
         max_retry_delay: As for :class:`QueueReader`.
         dead_after: As for :class:`QueueReader`.
         on_event: As for :class:`QueueReader`; called in a thread or in the event loop.
@@ -152,7 +152,7 @@ class AsyncQueueReader:
         if not isinstance(config, QueueReaderConfig):
             raise AssertionError("QueueReaderConfig instance is required")
         config.validate()
-        self._on_event = on_event or (lambda *_args, **_facts: None)
+        self._on_event = guarded(on_event) or (lambda *_args, **_facts: None)
         self._queue = DefaultQueue(config, on_event=on_event)
         files = self._queue.disk.files
         self._blacklist = Blacklist(config, files.blacklist)
@@ -203,7 +203,7 @@ class AsyncQueueReader:
             AutheticationError: The server refuses the token; the message is still in the queue.
             QueueError: The queue cannot be used.
         """
-        if not await self._on_disk(self._lock.try_acquire):
+        if not await self._on_disk(self._lock.try_acquire_current):
             return self.RETRY if await self._on_disk(self._queue.disk.size) else self.EMPTY
         try:
             row = await self._on_disk(lambda: self._delivery.next(time.monotonic(), at_once=True))
@@ -252,8 +252,14 @@ class AsyncQueueReader:
     async def _stand_by(self, blocking: bool) -> bool:
         told = False
         while not self._stopping:
-            if await self._on_disk(self._lock.try_acquire):
-                return True
+            try:
+                if await self._on_disk(self._lock.try_acquire_current):
+                    return True
+            except QueueError as error:
+                if not blocking:
+                    raise
+                await self._bear(error)
+                continue
             if not blocking:
                 return False
             if not told:
@@ -261,6 +267,21 @@ class AsyncQueueReader:
                 told = True
             await self._sleep(STANDBY_S, for_pushes=False)
         return False
+
+    async def _bear(self, error: QueueError) -> None:
+        """Report a failure of the queue, and wait before it is used again."""
+        logger.error("%s; trying again", error)
+        self._delivery.stats.note(str(error))
+        self._on_event("queue-error", error=str(error))
+        await self._sleep(ERROR_PAUSE_S, for_pushes=False)
+
+    async def _keep_place(self, blocking: bool) -> bool:
+        """Become the active reader anew when the folder was removed or replaced; return whether this one is active."""
+        if self._lock.is_current():
+            return True
+        if self._sleeper is not None:
+            self._sleeper.reopen()
+        return await self._stand_by(blocking)
 
     async def _sleep(self, seconds: float, *, for_pushes: bool) -> None:
         """Sleep until the time is over, or a push or :meth:`stop` ends it."""
@@ -284,10 +305,16 @@ class AsyncQueueReader:
         delivery = self._delivery
         count = 0
         untidied = False
+        look_at = 0.0
         try:
             while not self._stopping:
                 try:
-                    row = await self._on_disk(delivery.next, time.monotonic())
+                    now = time.monotonic()
+                    if now >= look_at:
+                        look_at = now + PLACE_CHECK_S
+                        if not await self._keep_place(blocking):
+                            break
+                    row = await self._on_disk(delivery.next, now)
                     if row is not None:
                         status, verdict = await self._deliver(row)
                         if status in (self.ACCEPTED, self.DROPPED):
@@ -303,9 +330,7 @@ class AsyncQueueReader:
                 except QueueError as error:
                     if not blocking:
                         raise
-                    logger.error("%s; trying again", error)
-                    self._on_event("queue-error", error=str(error))
-                    await self._sleep(1.0, for_pushes=False)
+                    await self._bear(error)
                     continue
                 if not blocking:
                     break
@@ -334,8 +359,8 @@ class AsyncQueueReader:
         try:
             body = self._wire.body(row["data"])
         except (ValueError, TypeError) as error:
-            await self._on_disk(delivery.bury, row, f"damaged on disk, {error}", None)
-            return self.DROPPED, None
+            buried = await self._on_disk(delivery.bury, row, f"damaged on disk, {error}", None)
+            return self.DROPPED if buried else self.RETRY, None
         self._task = asyncio.ensure_future(self._exchange.send(row, reqid_of(row), body))
         try:
             reply = await self._task

@@ -72,6 +72,8 @@ def _values(config_file: Any, options: dict[str, Any]) -> dict[str, Any]:
             values = json.load(config_file)
         except ValueError as error:
             raise click.UsageError(f"{config_file.name} is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise click.UsageError(f"{config_file.name} holds no JSON object of fields")
     values |= {name: value for name, value in options.items() if value is not None}
     values.setdefault("system_version", "0")
     return values
@@ -233,7 +235,14 @@ def _status_table(facts: dict[str, Any]) -> Any:
 
 @main.command()
 @_options(*QUEUE_FIELDS)
-@click.option("-n", "--lines", default=10, show_default=True, help="How many messages.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="How many messages.",
+)
 @click.option("--dead", is_flag=True, help="Show dead letters, with the server's reply.")
 @click.option("--body", is_flag=True, help="Show bodies whole.")
 def tail(config_file: Any, lines: int, dead: bool, body: bool, **options: Any) -> None:
@@ -264,8 +273,8 @@ def _shown(row: Any, *, whole: bool) -> dict[str, Any]:
 @click.argument("category")
 @click.argument("data_type")
 @click.argument("data_version")
-@click.argument("data", type=click.File("r"), default="-")
-@click.option("--reqid", help="Request id; made when not given.")
+@click.argument("data", type=click.File("r", encoding="utf-8"), default="-")
+@click.option("--reqid", help="Request id; made when not given. Not with --lines.")
 @click.option("--lines", is_flag=True, help="Push every line as a message of its own.")
 def push(
     config_file: Any,
@@ -280,14 +289,26 @@ def push(
     """Push JSON text from a file or standard input."""
     from infi.ramen_client.queue_writer import QueueWriter
 
+    if lines and reqid:
+        raise click.UsageError("one --reqid cannot be that of several --lines")
+    try:
+        text = data.read()
+    except ValueError as error:
+        raise click.UsageError(f"{data.name} is not UTF-8 text: {error}") from error
+    texts = [line for line in text.split("\n") if line.strip()] if lines else [text]
+    for number, each in enumerate(texts, 1):
+        try:
+            json.loads(each)
+        except (ValueError, RecursionError) as error:
+            where = f"message {number} of {data.name}" if lines else data.name
+            raise click.UsageError(
+                f"{where} is not JSON, nothing was pushed: {error}; the server would refuse it"
+            ) from error
     with QueueWriter(_writer_config(config_file, options)) as writer:
         try:
-            if lines:
-                texts = [line.rstrip("\n") for line in data if line.strip()]
-                count = writer.push_many((category, data_type, data_version, t) for t in texts)
-            else:
-                writer.push(category, data_type, data_version, data.read(), reqid)
-                count = 1
+            count = writer.push_many(
+                (category, data_type, data_version, each, reqid) for each in texts
+            )
         except AssertionError as error:
             raise click.UsageError(str(error)) from error
         click.echo(f"pushed {count}, {writer.queue_size()} in the queue")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from infi.ramen_client.blacklist import Blacklist
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, Outcome
-from infi.ramen_client.errors import DataError
+from infi.ramen_client.errors import DataError, QueueError
 from infi.ramen_client.replies import Reply, Verdict, Verdicts, judge
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ class Stats:
         self.last_error_at: float | None = None
         self.last_accepted_at: float | None = None
 
+    def note(self, error: str) -> None:
+        """Remember a failure as the last one."""
+        self.last_error = error
+        self.last_error_at = time.time()
+
     def __repr__(self) -> str:
         return f"Stats({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
@@ -143,6 +148,7 @@ class Delivery:
         self._clock = clock
         self.stats = Stats()
         self._batch: deque[Any] = deque()
+        self._given: dict[int, Any] = {}  # out of the batch, and nothing has become of them yet
         self._after = 0
         self._done: list[int] = []
         self._done_outcome = Outcome.ACCEPTED
@@ -168,6 +174,8 @@ class Delivery:
         """
         if not at_once and now < self._paused_until:
             return None
+        if self._given:
+            self._take_back()
         self._release(now)
         if self._generation != self._queue.generation:
             self._start_over()
@@ -176,7 +184,17 @@ class Delivery:
         if not self._batch and at_once and self._holds:
             self.forget_holds()
             self._fill()
-        return self._batch.popleft() if self._batch else None
+        if not self._batch:
+            return None
+        row = self._batch.popleft()
+        self._given[row["id"]] = row
+        return row
+
+    def _take_back(self) -> None:
+        """Take back what was given out and never settled: an exception, such as an interrupt, was faster."""
+        for number in sorted(self._given, reverse=True):
+            self._batch.appendleft(self._given[number])
+        self._given.clear()
 
     def _release(self, now: float) -> None:
         due = [path for path, hold in self._holds.items() if hold.until <= now]
@@ -201,6 +219,7 @@ class Delivery:
     def _start_over(self) -> None:
         self._generation = self._queue.generation
         self._batch.clear()
+        self._given.clear()
         self._done.clear()
         self._holds.clear()
         self._after = 0
@@ -253,7 +272,8 @@ class Delivery:
 
     def take_ahead(self) -> None:
         """Take the message that :meth:`ahead` gave: it is being sent."""
-        self._batch.popleft()
+        row = self._batch.popleft()
+        self._given[row["id"]] = row
 
     def settle(self, row: Any, reply: Reply, verdict: Verdict | None = None) -> Verdict:
         """Do what a reply asks for.
@@ -289,7 +309,8 @@ class Delivery:
                 self._on_event("dropped", reason=verdict.reason, reqid=reqid_of(row), sent=True)
         elif kind is Verdicts.DEAD:
             self._pauses = 0
-            self.bury(row, verdict.reason, reply)
+            if not self.bury(row, verdict.reason, reply):
+                return verdict._replace(kind=Verdicts.HOLD)
         elif self._fail(row, verdict, reply):
             return verdict._replace(kind=Verdicts.DEAD)
         return verdict
@@ -313,8 +334,7 @@ class Delivery:
         if verdict.kind is Verdicts.HOLD:
             failures = self._failures[path] = self._failures.get(path, 0) + 1
             if self._dead_after is not None and failures >= self._dead_after:
-                self.bury(row, f"{verdict.reason} ({failures} attempts)", reply)
-                return True
+                return self.bury(row, f"{verdict.reason} ({failures} attempts)", reply)
             self._hold(row, path, max(self._delay_s(failures), asked_s))
         elif verdict.kind is Verdicts.REFUSED:
             self._pause(row, self._cap_s())
@@ -341,8 +361,7 @@ class Delivery:
         if sent and self._network_failures == 1:
             failures = self._failures[path] = self._failures.get(path, 0) + 1
             if self._dead_after is not None and failures >= self._dead_after:
-                self.bury(row, f"{error} ({failures} attempts)", None)
-                return True
+                return self.bury(row, f"{error} ({failures} attempts)", None)
             self._hold(row, path, self._delay_s(failures))
         else:
             self._pauses += 1
@@ -352,34 +371,45 @@ class Delivery:
 
     def put_back(self, row: Any) -> None:
         """Give back a message that was not sent after all."""
+        self._given.pop(row["id"], None)
         self._batch.appendleft(row)
 
-    def bury(self, row: Any, reason: str, reply: Reply | None) -> None:
+    def bury(self, row: Any, reason: str, reply: Reply | None) -> bool:
         """Set a message aside as a dead letter.
 
+        Returns:
+            Whether it was; one that cannot be written as a dead letter holds its path, and is sent again later.
+
         Raises:
-            QueueError: It cannot be written; the message is still in the queue.
+            QueueError: The queue cannot be written; the message is still there.
         """
         self.flush()
-        self._dead.add(
-            row,
-            reqid=reqid_of(row),
-            reason=reason,
-            status=reply.status if reply else None,
-            headers=dict(reply.headers) if reply else None,
-            body=reply.body if reply else b"",
-        )
+        try:
+            self._dead.add(
+                row,
+                reqid=reqid_of(row),
+                reason=reason,
+                status=reply.status if reply else None,
+                headers=dict(reply.headers) if reply else None,
+                body=reply.body if reply else b"",
+            )
+        except QueueError as error:
+            logger.error("%s", error)
+            failures = self._failures[path_of(row)] = self._failures.get(path_of(row), 0) + 1
+            self._hold(row, path_of(row), self._delay_s(failures))
+            self._note_failure(row, f"{reason}; {error}", refused=False)
+            return False
         self._failures.pop(path_of(row), None)
         self._remove(row, Outcome.DEAD)
         self.flush()
         self.stats.dead += 1
         logger.warning("Message %s is set aside: %s", reqid_of(row), reason)
         self._on_event("dead", reason=reason, reqid=reqid_of(row))
+        return True
 
     def _note_failure(self, row: Any, reason: str, *, refused: bool) -> None:
         self.stats.retries += 1
-        self.stats.last_error = reason
-        self.stats.last_error_at = time.time()
+        self.stats.note(reason)
         self._on_event("refused" if refused else "retry", reason=reason, reqid=reqid_of(row))
 
     def _cap_s(self) -> float:
@@ -398,13 +428,14 @@ class Delivery:
         return min(retry_after_s(reply.headers) or 0.0, self._cap_s())
 
     def _hold(self, row: Any, path: Path, delay_s: float) -> None:
+        self._given.pop(row["id"], None)
         self._holds[path] = _Hold(self._clock() + delay_s, row["id"])
         kept = [other for other in self._batch if path_of(other) != path]
         self._batch = deque(kept)
 
     def _pause(self, row: Any, delay_s: float) -> None:
         self._paused_until = self._clock() + delay_s
-        self._batch.appendleft(row)
+        self.put_back(row)
         self.reread()
 
     # Removing
@@ -416,6 +447,7 @@ class Delivery:
             self._done_since = self._clock()
             self._done_outcome = outcome
         self._done.append(row["id"])
+        self._given.pop(row["id"], None)
         if len(self._done) >= BATCH or self._clock() - self._done_since >= FLUSH_AFTER_S:
             self.flush()
 

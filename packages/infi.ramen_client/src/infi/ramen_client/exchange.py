@@ -19,6 +19,8 @@ from infi.ramen_client._wire import MAX_CONNECT_S, Wire, decoded
 from infi.ramen_client.replies import Reply
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from transport_utils.deadline import Deadline, Timeout
 
 __all__ = ["AsyncExchange", "Call", "Exchange", "Failure"]
@@ -265,6 +267,8 @@ def _from_head(head: Any, content: bytes) -> Reply:
 class AsyncExchange:
     """Asynchronous exchanges, one at a time, in one event loop; cancelling the task ends one at once.
 
+    Those through a proxy are synchronous ones in a thread of their own.
+
     Args:
         wire: Builds requests.
     """
@@ -272,6 +276,8 @@ class AsyncExchange:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._backend: Any = None
+        self._threaded: Exchange | None = None
+        self._executor: ThreadPoolExecutor | None = None
 
     async def send(self, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Reply:
         """Send one message and return the reply.
@@ -283,9 +289,9 @@ class AsyncExchange:
         from transport_utils.errors import StaleConnection, TransportError
 
         call = _prepare(self._wire, row, reqid, body)
-        _announce(self._wire, call)
         if self._wire.endpoint.proxy:
-            raise Failure("a proxy needs the synchronous reader", sent=False)
+            return await self._send_in_thread(row, reqid, body)
+        _announce(self._wire, call)
         if self._backend is None:
             from transport_utils.aio.backends.native import AsyncNativeBackend
 
@@ -305,8 +311,30 @@ class AsyncExchange:
                 raise _failed(error, call, self._wire, stopped=False) from error
         raise AssertionError  # not reached
 
+    async def _send_in_thread(self, row: Mapping[str, Any] | Any, reqid: str, body: bytes) -> Reply:
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        exchange = self._threaded = self._threaded or Exchange(self._wire)
+        self._executor = self._executor or ThreadPoolExecutor(1, "ramen-reader-proxy")
+        exchange.start()
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, exchange.send, row, reqid, body)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            exchange.stop()
+            await asyncio.wait([future])
+            future.exception()  # taken note of: nobody waits for it any more
+            raise
+
     async def close(self) -> None:
         """Close the connection; the next exchange opens another."""
         backend, self._backend = self._backend, None
         if backend is not None:
             await backend.aclose()
+        if self._threaded is not None:
+            self._threaded.close()
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True)

@@ -36,7 +36,7 @@ from infi.ramen_client.queue import DefaultQueue
 from infi.ramen_client.replies import Verdict, Verdicts, judge
 from infi.ramen_client.serialization import compress, dump_json
 from infi.ramen_client.status import StatusFile
-from infi.ramen_client.telemetry import with_telemetry
+from infi.ramen_client.telemetry import guarded, with_telemetry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,6 +56,7 @@ logger = logging.getLogger("ramen_client")
 
 STOP_GRACE_S = 0.05
 ERROR_PAUSE_S = 1.0
+PLACE_CHECK_S = 1.0
 STANDBY_S = 0.1
 """How often a stand-by asks whether the active reader has gone, seconds."""
 
@@ -104,7 +105,7 @@ class QueueReader:
         config.validate()
         self._config = config
         delivery_events = with_telemetry(on_event, config)
-        self._on_event = on_event or (lambda *_args, **_facts: None)
+        self._on_event = guarded(on_event) or (lambda *_args, **_facts: None)
         self._queue = DefaultQueue(config, on_event=on_event)
         files = self._queue.disk.files
         self._blacklist = Blacklist(config, files.blacklist)
@@ -178,7 +179,7 @@ class QueueReader:
             QueueError: The queue cannot be used.
         """
         self._session.start()
-        if not self._lock.try_acquire():
+        if not self._lock.try_acquire_current():
             return self.RETRY if self._queue.disk.size() else self.EMPTY
         try:
             row = self._delivery.next(time.monotonic(), at_once=True)
@@ -256,8 +257,14 @@ class QueueReader:
         """Wait to become the active reader; return whether this one is."""
         told = False
         while not self._stop.is_set():
-            if self._lock.try_acquire():
-                return True
+            try:
+                if self._lock.try_acquire_current():
+                    return True
+            except QueueError as error:
+                if not blocking:
+                    raise
+                self._bear(error, sleeper)
+                continue
             if not blocking:
                 return False
             if not told:
@@ -265,6 +272,13 @@ class QueueReader:
                 told = True
             sleeper.sleep(STANDBY_S, for_pushes=False)
         return False
+
+    def _bear(self, error: QueueError, sleeper: Sleeper) -> None:
+        """Report a failure of the queue, and wait before it is used again."""
+        logger.error("%s; trying again", error)
+        self._delivery.stats.note(str(error))
+        self._on_event("queue-error", error=str(error))
+        sleeper.sleep(ERROR_PAUSE_S, for_pushes=False)
 
     def _leave(self) -> None:
         """Stop being the active reader."""
@@ -274,13 +288,19 @@ class QueueReader:
     def _loop(self, blocking: bool, raise_refusal: bool, sleeper: Sleeper) -> int:
         count = 0
         untidied = False
+        look_at = 0.0
         while self._flying is not None or not self._stop.is_set():
             try:
                 call = None
                 if self._flying is not None:
                     (row, call), self._flying = self._flying, None
                 else:
-                    row = self._delivery.next(time.monotonic())
+                    now = time.monotonic()
+                    if now >= look_at:
+                        look_at = now + PLACE_CHECK_S
+                        if not self._keep_place(blocking, sleeper):
+                            break
+                    row = self._delivery.next(now)
                 if row is not None:
                     status, verdict = self._deliver(row, call, ahead=True)
                     if status in (self.ACCEPTED, self.DROPPED):
@@ -298,9 +318,7 @@ class QueueReader:
             except QueueError as error:
                 if not blocking:
                     raise
-                logger.error("%s; trying again", error)
-                self._on_event("queue-error", error=str(error))
-                sleeper.sleep(ERROR_PAUSE_S, for_pushes=False)
+                self._bear(error, sleeper)
                 continue
             if not blocking:
                 break
@@ -315,6 +333,13 @@ class QueueReader:
             logger.error("%s; what was sent last may be sent again", error)
         self._report()
         return count
+
+    def _keep_place(self, blocking: bool, sleeper: Sleeper) -> bool:
+        """Become the active reader anew when the folder was removed or replaced; return whether this one is active."""
+        if self._lock.is_current():
+            return True
+        sleeper.reopen()
+        return self._stand_by(blocking, sleeper)
 
     def _report(self) -> None:
         """Leave what others may ask for beside the queue."""
@@ -341,9 +366,10 @@ class QueueReader:
                 try:
                     body = self._wire.body(row["data"])
                 except (ValueError, TypeError) as error:
-                    delivery.bury(row, f"damaged on disk, {error}", None)
-                    return self.DROPPED, None
-                call = self._session.begin(self._session.prepare(row, reqid_of(row), body))
+                    buried = delivery.bury(row, f"damaged on disk, {error}", None)
+                    return self.DROPPED if buried else self.RETRY, None
+                call = self._session.prepare(row, reqid_of(row), body)
+                self._session.begin(call)
             if ahead and (following := delivery.ahead()) is not None:
                 with contextlib.suppress(ValueError, TypeError):  # met again when its turn comes
                     body = self._wire.body(following["data"])
@@ -355,10 +381,15 @@ class QueueReader:
             elif delivery.fail(row, failure, sent=failure.sent):
                 return self.DROPPED, None
             return self.RETRY, None
+        except BaseException:  # an interrupt: the next request needs the connection
+            if call is not None:
+                self._session.abandon(call)
+            raise
         verdict = judge(reply)
         if prepared is not None and verdict.kind is Verdicts.ACCEPTED and not self._stop.is_set():
             delivery.take_ahead()
-            self._flying = following, self._session.begin(prepared)
+            self._flying = following, prepared
+            self._session.begin(prepared)
         verdict = delivery.settle(row, reply, verdict)
         return status_of(verdict), verdict
 

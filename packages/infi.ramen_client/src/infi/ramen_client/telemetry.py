@@ -16,6 +16,7 @@ Every one has ``ramen.sender`` and ``ramen.system_serial``.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import weakref
@@ -28,10 +29,19 @@ if TYPE_CHECKING:
     from infi.ramen_client.config import QueueWriterConfig
     from infi.ramen_client.diskqueue import DiskQueue
 
-__all__ = ["Events", "observe_if_wanted", "observe_queue", "telemetry_events", "with_telemetry"]
+__all__ = [
+    "Events",
+    "guarded",
+    "observe_if_wanted",
+    "observe_queue",
+    "telemetry_events",
+    "with_telemetry",
+]
 
 Events: TypeAlias = Callable[..., None]
 """Called with the name of an event and its facts as keyword arguments."""
+
+logger = logging.getLogger("ramen_client")
 
 _SWITCH = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
@@ -49,8 +59,24 @@ def _attributes(config: QueueWriterConfig) -> dict[str, str | int]:
     return {"ramen.sender": config.sender, "ramen.system_serial": config.system_serial}
 
 
+def guarded(on_event: Events | None) -> Events | None:
+    """Return ``on_event`` so that what it raises is logged: it must not end a reader, nor make a stored push fail."""
+    if on_event is None:
+        return None
+    wanted = on_event
+
+    def call(name: str, **facts: Any) -> None:
+        try:
+            wanted(name, **facts)
+        except Exception:
+            logger.exception("on_event has failed on %r; going on", name)
+
+    return call
+
+
 def with_telemetry(on_event: Events | None, config: QueueWriterConfig) -> Events | None:
-    """Return ``on_event``, which also feeds OpenTelemetry when the application uses it."""
+    """Return ``on_event``, guarded, which also feeds OpenTelemetry when the application uses it."""
+    on_event = guarded(on_event)
     if not _is_wanted():
         return on_event
     report = telemetry_events(config)

@@ -167,7 +167,8 @@ class Urllib3Backend:
     def close(self, drain_s: float = 0.0) -> None:
         """See :meth:`transport_utils.backends.HttpBackend.close`.
 
-        urllib3 offers no way to interrupt exchanges in progress: they end at their own limits, whatever ``drain_s``.
+        Without ``drain_s``, exchanges in progress that have a deadline and a connection are cut; all others end at
+        their own limits, since urllib3 offers no way to wait for them or to interrupt them.
         """
         with self._lock:
             self._closed = True
@@ -175,6 +176,8 @@ class Urllib3Backend:
             self._channels = {}
         for owner, _ in pools.values():
             close_pools(owner)
+        if drain_s <= 0:
+            self._watchdog.cut_all()
         self._watchdog.stop()
 
 

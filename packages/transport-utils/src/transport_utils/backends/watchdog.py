@@ -42,6 +42,12 @@ class Watchdog:
         """Stop watching; idempotent."""
         self._watched.pop(key, None)
 
+    def cut_all(self) -> None:
+        """Cut everything that is watched, now."""
+        for key, (_, cut) in list(self._watched.items()):
+            if self._watched.pop(key, None) is not None:
+                cut()
+
     def stop(self) -> None:
         """End the thread; idempotent."""
         with self._changed:

@@ -107,7 +107,7 @@ class DiskQueue:
             self._turn,
             self._lock,
             busy_timeout_s=self._busy_timeout_s,
-            on_event=self._on_event,
+            on_event=self._database_event,
         )
         self._interval: IntervalSync | None = None
         if self.durability == "interval":
@@ -115,6 +115,12 @@ class DiskQueue:
                 lambda: self._database.sync(), SYNC_INTERVAL_S, self._sync_failed
             )
         self._commits = GroupCommit(self._write, self._sync)
+
+    def _database_event(self, name: str, **facts: Any) -> None:
+        if name == "replaced":  # what stands beside the database was replaced with it
+            self._turn.forget()
+            self._bell.renew()
+        self._on_event(name, **facts)
 
     # Pushing
 

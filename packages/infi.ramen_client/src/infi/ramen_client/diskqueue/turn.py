@@ -9,13 +9,14 @@ excluded by SQLite.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from typing import TYPE_CHECKING
 
 from infi.ramen_client.diskqueue.files import QueueFiles
-from infi.ramen_client.errors import QueueBusy
+from infi.ramen_client.errors import QueueBusy, QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,10 @@ class FileLock:
         self._fd = -1
 
     def write(self, text: bytes) -> None:
-        """Put a short text into the file for others to read; nothing happens before the first use."""
+        """Put a short text into the file for others to read; nothing happens before the first use or on a full disk."""
         if self._fd >= 0:
-            os.pwrite(self._fd, text, 0)
+            with contextlib.suppress(OSError):
+                os.pwrite(self._fd, text, 0)
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; return whether this object holds it now.
@@ -56,6 +58,31 @@ class FileLock:
         except BlockingIOError:
             return False
         return True
+
+    def is_current(self) -> bool:
+        """Whether the file that this object has open is still the one on the path."""
+        try:
+            there, ours = os.stat(self._path), os.fstat(self._fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def try_acquire_current(self) -> bool:
+        """Take the lock as :meth:`try_acquire` does, of the file that is on the path now, whatever was there before.
+
+        Raises:
+            QueueError: The file, or its folder, cannot be made.
+        """
+        try:
+            if self._fd >= 0 and not self.is_current():
+                self.forget()
+            if self._fd < 0:
+                self._files.make_directory()
+            return self.try_acquire()
+        except OSError as error:
+            raise QueueError(
+                error.errno or errno.EIO, f"cannot lock the queue: {error}", self._path
+            ) from error
 
     def release(self) -> None:
         """Give the lock back; nothing happens when it is not held."""

@@ -33,6 +33,7 @@ class Bell:
         self._files = files
         self._fd = -1
         self._off = False
+        self._stale = False
 
     def ring(self) -> None:
         """Wake the reader, if there is one; never waits and never fails."""
@@ -41,11 +42,26 @@ class Bell:
                 if self._off:
                     return
                 self._fd = _open(self._files)
+            elif self._stale:
+                self._stale = False
+                self._exchange()
             os.write(self._fd, b"!")
         except BlockingIOError:  # full: the reader has been told often enough
             pass
         except OSError:
             self._off = True
+
+    def renew(self) -> None:
+        """Use the FIFO that is on the path from the next ring on."""
+        self._stale = True
+
+    def _exchange(self) -> None:
+        """Put the FIFO on the path under the number of the old one, which another thread may be writing to."""
+        fd = _open(self._files)
+        try:
+            os.dup2(fd, self._fd, inheritable=False)
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Close the FIFO."""
