@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 __all__ = ["run_seeds"]
 
+INTERRUPTED = 130
+
 
 def run_seeds(description: str, run: Callable[[int, float], tuple[list[str], str]]) -> int:
     """Run the seeds asked for; print what happened and return 1 when a promise was broken.
@@ -24,7 +26,11 @@ def run_seeds(description: str, run: Callable[[int, float], tuple[list[str], str
     options = parser.parse_args()
     failed = 0
     for seed in range(options.seed, options.seed + options.runs):
-        broken, report = run(seed, options.seconds)
+        try:
+            broken, report = run(seed, options.seconds)
+        except KeyboardInterrupt:
+            print(f"stopped at seed {seed}", flush=True)
+            return INTERRUPTED
         print(report, flush=True)
         for line in broken:
             print(f"  BROKEN {line}", flush=True)

@@ -1,5 +1,6 @@
 """The demo itself: it exits with 0 only if every step held, and it never hangs."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -35,6 +36,34 @@ def run(stage):
     with stage.step("raises"):
         raise OSError("no disk")
 """
+WORKS = """
+TITLE = "works"
+import pathlib, tempfile, time
+def run(stage):
+    folder = stage.enter(tempfile.TemporaryDirectory())
+    with stage.step("prepares") as step:
+        step.note(f"folder {folder} end; begun")
+    with stage.step("works") as step:
+        end = time.monotonic() + LONG
+        while time.monotonic() < end:
+            step.progress(1, 2)
+            time.sleep(0.01)
+"""
+MEETS = """
+TITLE = "meets"
+import pathlib, time
+HERE = pathlib.Path(__file__)
+def run(stage):
+    again = HERE.with_suffix(".ran").exists()
+    HERE.with_suffix(".ran").touch()
+    with stage.step("meets the other one") as step:
+        while again and not HERE.with_name("OTHER.waits").exists():
+            HERE.with_suffix(".waits").touch()
+            step.progress(0, 1)
+            time.sleep(0.01)
+        if again:
+            HERE.with_suffix(".waits").touch()
+"""
 HANGS = """
 TITLE = "hangs"
 import threading
@@ -44,15 +73,19 @@ def run(stage):
 """
 
 
-def demo(folder, *arguments, limit_s=30):
-    """Run the demo with the chapters of a folder, in a process of its own."""
+def command(folder, *arguments, limit_s=30):
+    """Return what runs the demo with the chapters of a folder, in a process of its own."""
     program = (
         "import pathlib, sys, demo;"
         f"demo.CHAPTERS = pathlib.Path({str(folder)!r}); demo.LIMIT_S = {limit_s};"
         f"demo.main({list(arguments)!r})"
     )
+    return [sys.executable, "-u", "-c", program]
+
+
+def demo(folder, *arguments, limit_s=30):
     return subprocess.run(
-        [sys.executable, "-c", program],
+        command(folder, *arguments, limit_s=limit_s),
         capture_output=True,
         text=True,
         timeout=60,
@@ -98,6 +131,58 @@ def test_hanging_step_ends_the_demo_and_is_named(chapters):
     run = demo(chapters(hangs=HANGS), limit_s=1)
     assert run.returncode == 1
     assert "waits for ever" in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("arguments", "marker", "status"),
+    [
+        ([], "begun", 130),
+        (["--console"], "begun", 0),
+        (["--console"], "Ctrl-C stops", 0),
+        (["--keep"], "Ctrl-C stops", 0),
+    ],
+    ids=["first round", "first round of the page", "page", "kept"],
+)
+def test_interrupted_demo_says_one_line_and_leaves_nothing(
+    chapters, arguments, marker, status, number
+):
+    folder = chapters(works=WORKS.replace("LONG", "60" if marker == "begun" else "0.01"))
+    with subprocess.Popen(
+        command(folder, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=TOOLS,
+    ) as run:
+        said = ""
+        while marker not in said:
+            line = run.stdout.readline()
+            assert line, said
+            said += line
+        run.send_signal(number)
+        rest = run.stdout.read()
+        assert run.wait(30) == status, rest
+    assert "Traceback" not in rest
+    assert rest.rstrip().endswith("stopped")
+    kept = pathlib.Path(re.search("folder (.*) end", said)[1])
+    assert not kept.exists()
+
+
+def test_chapters_of_the_page_run_at_the_same_time_until_interrupted(chapters):
+    folder = chapters(a=MEETS.replace("OTHER", "b"), b=MEETS.replace("OTHER", "a"))
+    with subprocess.Popen(
+        command(folder, "--console"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=TOOLS,
+    ) as run:
+        met = itertools.islice((line for line in run.stdout if " steps in " in line), 2)
+        assert all("1 steps" in line and "held" in line for line in met)
+        run.send_signal(signal.SIGINT)
+        run.stdout.read()
+        assert run.wait(30) == 0
 
 
 def test_no_chapter_at_all_is_a_failure(chapters):

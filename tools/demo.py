@@ -3,16 +3,18 @@
 Each client has a chapter, ``tools/chapters/<client>.py``, that starts the servers it needs on free ports and walks
 through the client's job on real input; ``tools/stage.py`` says how one is written. Chapters run one after the other,
 those of :data:`ORDER` first; the demo exits with 0 only if every step of every chapter held. ``--console`` shows their
-servers on a web page and runs them again and again.
+servers on a web page and, after a first round, runs all of them again and again at the same time, so that the page is
+never still. Ctrl-C ends either within seconds, with status 130 unless the demo was to run until then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
+import io
 import os
 import pathlib
+import signal
 import sys
 import threading
 import time
@@ -25,7 +27,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from stage import Stage, StepFailed
+from stage import Stage, StepFailed, Stopped
 
 if TYPE_CHECKING:
     from mock_servers.console import Console as Page
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 CHAPTERS = pathlib.Path(__file__).parent / "chapters"
 ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "ya-httpx-client")
 LIMIT_S = 120.0
+STOP_S = 30.0
+PAUSE_S = 1.0  # between two runs of a chapter on the page
+INTERRUPTED = 130
 PLAIN_WIDTH = 120  # where the output goes to a file
 
 
@@ -68,8 +73,8 @@ def load(name: str) -> ModuleType:
 class Watchdog:
     """Ends the process when the demo hangs, and says in which step."""
 
-    def __init__(self, limit_s: float) -> None:
-        self.stage: Stage | None = None
+    def __init__(self, limit_s: float, stage: Stage | None = None) -> None:
+        self.stage = stage
         self._timer = threading.Timer(limit_s, self._bite, args=(limit_s,))
         self._timer.daemon = True
         self._timer.start()
@@ -85,18 +90,22 @@ class Watchdog:
 
 
 def run_chapter(name: str, stage: Stage, console: Console) -> Outcome:
-    """Run one chapter and report; what fails is shown and does not stop the others."""
+    """Run one chapter and report; what fails is shown and does not stop the others.
+
+    Raises:
+        Stopped: It was told to end.
+    """
     started = time.perf_counter()
     failure = None
     try:
         module = load(name)
         console.print(f"\n[bold]{escape(module.TITLE)}[/]")
         module.run(stage)
-    except StepFailed as error:
-        failure = str(error)
     except Exception as error:
-        failure = repr(error)
-        console.print(escape("".join(traceback.format_exception(error))), style="dim")
+        stage.check_stopped()  # what it waited for was ended
+        failure = str(error) if isinstance(error, StepFailed) else repr(error)
+        if not isinstance(error, StepFailed):
+            console.print(escape("".join(traceback.format_exception(error))), style="dim")
     return Outcome(name, stage.steps, time.perf_counter() - started, failure)
 
 
@@ -120,29 +129,77 @@ class Demo:
         names: Chapters to run.
         console: Terminal.
         page: Page of ``--console``.
+
+    Attributes:
+        held: Whether every step of every chapter held so far.
     """
 
     def __init__(self, names: list[str], console: Console, page: Page | None) -> None:
+        self.held = bool(names)
         self._names = names
         self._console = console
         self._page = page
         self._stages: dict[str, Stage] = {}
+        self._ending = threading.Event()
 
-    def round(self, *, keep: bool) -> list[Outcome]:
+    def round(self, *, keep: bool) -> None:
         """Run every chapter once; with ``keep`` what a chapter started goes on until the chapter runs again."""
         watchdog = Watchdog(LIMIT_S)
         outcomes = []
         try:
             for name in self._names:
-                if name in self._stages:
-                    self._stages[name].close()
-                stage = watchdog.stage = self._stages[name] = Stage(self._console, self._page)
+                stage = watchdog.stage = self._open(name, self._console)
                 outcomes.append(run_chapter(name, stage, self._console))
                 if not keep:
                     stage.close()
         finally:
             watchdog.stop()
-        return outcomes
+        self.held = self.held and all(outcome.failure is None for outcome in outcomes)
+        self._console.print()
+        self._console.print(summary(outcomes))
+
+    def _open(self, name: str, console: Console) -> Stage:
+        if name in self._stages:
+            self._stages[name].close()
+        stage = self._stages[name] = Stage(console, self._page)
+        return stage
+
+    def go_on(self) -> None:
+        """Run every chapter again and again, all at the same time, a line for each run; ends by an exception."""
+        threads = [threading.Thread(target=self._repeat, args=(name,)) for name in self._names]
+        for thread in threads:
+            thread.start()
+        try:
+            self._ending.wait()
+        finally:
+            self._ending.set()
+            for stage in list(self._stages.values()):
+                stage.stop()
+            for thread in threads:
+                thread.join()
+
+    def _repeat(self, name: str) -> None:
+        width = max(map(len, self._names))
+        while not self._ending.wait(PAUSE_S):
+            said = Console(file=io.StringIO(), highlight=False, width=PLAIN_WIDTH)
+            stage = self._open(name, said)
+            if self._ending.is_set():
+                return
+            watchdog = Watchdog(LIMIT_S, stage)
+            try:
+                outcome = run_chapter(name, stage, said)
+            except Stopped:
+                return
+            finally:
+                watchdog.stop()
+            mark = "[green]held[/]" if outcome.failure is None else "[red]failed[/]"
+            self._console.print(
+                f"{time.strftime('%X')}  {name:{width}}  {outcome.steps} steps in {outcome.duration_s:4.1f} s  {mark}"
+            )
+            if outcome.failure is not None:
+                self.held = False
+                assert isinstance(said.file, io.StringIO)
+                self._console.print(escape(said.file.getvalue()))
 
     def show_addresses(self) -> None:
         """Print where the servers listen."""
@@ -182,7 +239,7 @@ def main(
     if unknown := sorted(set(only) - set(names)):
         raise click.UsageError(f"no chapter {unknown[0]!r}; there are: {', '.join(names)}")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    held = True
+    waiting, watchdog = keep or (with_page and not rounds), None
     with contextlib.ExitStack() as resources:
         page = None
         if with_page:
@@ -192,19 +249,29 @@ def main(
             console.print(f"[bold]watch the servers at {page.url}[/]")
         demo = Demo([name for name in names if not only or name in only], console, page)
         resources.callback(demo.close)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # so that nothing is left behind either way
+            signal.signal(number, signal.default_int_handler)
         try:
-            for _ in itertools.count() if with_page and not rounds else range(rounds or 1):
-                outcomes = demo.round(keep=keep or with_page)
-                held = held and all(outcome.failure is None for outcome in outcomes)
-                console.print()
-                console.print(summary(outcomes))
+            for _ in range(rounds or 1):
+                demo.round(keep=keep or with_page)
             if keep:
                 demo.show_addresses()
-                console.print("[dim]Ctrl-C stops the servers[/]")
+            if waiting:
+                console.print("\n[dim]Ctrl-C stops[/]")
+            if with_page and not rounds:
+                demo.go_on()
+            elif keep:
                 threading.Event().wait()
         except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # what follows takes seconds at most
+            watchdog = Watchdog(STOP_S)
             console.print("stopped")
-    sys.exit(0 if held and names else 1)
+    if watchdog is not None:
+        watchdog.stop()
+        if not waiting:
+            sys.exit(INTERRUPTED)
+    sys.exit(0 if demo.held else 1)
 
 
 if __name__ == "__main__":

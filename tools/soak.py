@@ -19,6 +19,7 @@ from rich.markup import escape
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHOWN_LINES = 60
+INTERRUPTED = 130
 
 
 def run(seed: int, paths: list[str]) -> tuple[bool, float, str]:
@@ -46,11 +47,21 @@ def main() -> int:
     )
     parser.add_argument("path", nargs="*", help="tests to run instead of all of tests-integration")
     options = parser.parse_args()
-    console, failed, total_s = Console(highlight=False), [], 0.0
-    last = options.seed + options.runs - 1
-    for seed in range(options.seed, last + 1):
+    console = Console(highlight=False)
+    try:
+        return soak(options.seed, options.runs, options.path or ["tests-integration"], console)
+    except KeyboardInterrupt:
+        console.print("stopped")
+        return INTERRUPTED
+
+
+def soak(first: int, runs: int, paths: list[str], console: Console) -> int:
+    """Run the seeds from the first; print the table; return 1 when one failed."""
+    failed, total_s = [], 0.0
+    last = first + runs - 1
+    for seed in range(first, last + 1):
         with console.status(f"seed {seed}, up to {last}"):
-            passed, took_s, output = run(seed, options.path or ["tests-integration"])
+            passed, took_s, output = run(seed, paths)
         total_s += took_s
         counts = "; ".join(
             line for line in output.splitlines() if " passed" in line or " failed" in line
@@ -61,7 +72,7 @@ def main() -> int:
             failed.append(seed)
             console.print(escape("\n".join(output.splitlines()[-SHOWN_LINES:])), style="dim")
     console.print(
-        f"{options.runs - len(failed)} of {options.runs} runs passed in {total_s / 60:.1f} min"
+        f"{runs - len(failed)} of {runs} runs passed in {total_s / 60:.1f} min"
         + (f"; failed seeds: {', '.join(map(str, failed))}" if failed else "")
     )
     return 1 if failed else 0

@@ -27,7 +27,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -39,7 +39,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from mock_servers.console import Console as Page
 
-__all__ = ["Stage", "Step", "StepFailed"]
+__all__ = ["Stage", "Step", "StepFailed", "Stopped"]
 
 Entered = TypeVar("Entered")
 INDENT = 4
@@ -49,26 +49,37 @@ class StepFailed(Exception):
     """A check of a step did not hold."""
 
 
+class Stopped(BaseException):
+    """The chapter was told to end; no failure."""
+
+
 class Step:
     """One step while it runs.
 
     Args:
         text: What it does.
         status: Live line on a terminal.
+        stage: What it is a step of.
     """
 
-    def __init__(self, text: str, status: Status) -> None:
+    def __init__(self, text: str, status: Status, stage: Stage) -> None:
         self.text = text
         self.notes: list[str] = []
         self.shown: list[Table] = []
         self._status = status
+        self._stage = stage
 
     def note(self, text: str) -> None:
         """Show a short remark behind the step."""
         self.notes.append(text)
 
     def progress(self, done: int, total: int) -> None:
-        """Show how far the step is, while it runs on a terminal."""
+        """Show how far the step is, while it runs on a terminal.
+
+        Raises:
+            Stopped: The chapter is to end.
+        """
+        self._stage.check_stopped()
         self._status.update(f"{escape(self.text)} [dim]{done}/{total}[/]")
 
     def check(self, holds: Any, message: str) -> None:
@@ -126,6 +137,8 @@ class Stage:
         self._console = console
         self._page = page
         self._resources = contextlib.ExitStack()
+        self._stopped = False
+        self._on_stop: list[Callable[[], object]] = []
 
     def enter(self, resource: contextlib.AbstractContextManager[Entered]) -> Entered:
         """Enter a context manager that is left when the chapter ends.
@@ -149,16 +162,51 @@ class Stage:
         """Tell where something listens."""
         self.addresses.append((name, url))
 
+    def stop(self) -> None:
+        """Make the chapter end at its next step or progress; from any thread."""
+        self._stopped = True
+        for callback in list(self._on_stop):
+            callback()
+
+    @contextlib.contextmanager
+    def stopping(self, callback: Callable[[], object]) -> Iterator[None]:
+        """Call a function when the chapter is told to end during the block: for one that waits for something else.
+
+        Raises:
+            Stopped: It was told already.
+        """
+        self._on_stop.append(callback)
+        self.check_stopped()
+        try:
+            yield
+        finally:
+            self._on_stop.remove(callback)
+
+    def check_stopped(self) -> None:
+        """Leave the chapter when it is to end.
+
+        Raises:
+            Stopped: It is.
+        """
+        if self._stopped:
+            raise Stopped
+
     @contextlib.contextmanager
     def step(self, text: str) -> Iterator[Step]:
-        """Run a block as a timed step; an exception fails it and goes on upwards."""
+        """Run a block as a timed step; an exception fails it and goes on upwards.
+
+        Raises:
+            Stopped: The chapter is to end.
+        """
+        self.check_stopped()
         self.current = text
         started = time.perf_counter()
         with self._console.status(escape(text)) as status:
-            step = Step(text, status)
+            step = Step(text, status, self)
             try:
                 yield step
-            except BaseException as error:
+            except Exception as error:
+                self.check_stopped()  # what it waited for was ended
                 reason = str(error) if isinstance(error, StepFailed) else repr(error)
                 self._line("[red]✗[/]", step, time.perf_counter() - started)
                 self._console.print(Padding(f"[red]{escape(reason)}[/]", (0, 0, 0, INDENT)))

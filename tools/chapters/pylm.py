@@ -6,13 +6,13 @@ import collections
 import contextlib
 import json
 import pathlib
-import random
-import socket
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 
+from mock_servers.console.pipeline import write_example
 from pylm.cluster.check import require_sound
 from pylm.cluster.config import Cluster, load
 from pylm.cluster.role import make_client
@@ -23,45 +23,6 @@ from stage import Stage
 TITLE = "pylm: count the words of a text on a cluster, kill a worker, draw the topology"
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROLES = """
-import collections
-import json
-import re
-import time
-
-from pylm.servers import Server, Worker
-
-
-class Clean(Server):
-    def lower(self, message):
-        return re.sub(r"[^a-z\\n ]+", " ", message.decode().lower()).encode()
-
-
-class Count(Worker):
-    def words(self, message):
-        time.sleep(0.002)
-        return json.dumps(collections.Counter(message.decode().split())).encode()
-"""
-FILE = """
-[cluster]
-name = "words"
-base_port = {port}
-
-[[server]]
-name = "clean"
-kind = "server"
-class = "demo_words:Clean"
-
-[[server]]
-name = "crew"
-kind = "hub"
-after = ["clean"]
-
-[[worker]]
-of = "crew"
-class = "demo_words:Count"
-replicas = 3
-"""
 
 
 def run(stage: Stage) -> None:
@@ -76,9 +37,7 @@ def run(stage: Stage) -> None:
     ]
 
     with stage.step("Check the cluster file and start its processes") as step:
-        (folder / "demo_words.py").write_text(ROLES, "utf-8")
-        path = folder / "words.toml"
-        path.write_text(FILE.format(port=free_ports(10)), "utf-8")
+        path, _ = write_example(folder, workers=3, work_s=0.002)
         cluster = load(path)
         require_sound(cluster)
         supervisor = stage.enter(supervised(cluster))
@@ -139,23 +98,15 @@ def expected(paragraphs: list[bytes]) -> collections.Counter[str]:
 
 @contextlib.contextmanager
 def supervised(cluster: Cluster) -> Iterator[Supervisor]:
-    """Run a cluster in the background."""
+    """Run a cluster in the background; what is in flight at the end is given up."""
     supervisor = Supervisor(cluster, lambda line: None)
     thread = threading.Thread(target=supervisor.run, name="pylm-supervisor")
     thread.start()
     try:
         yield supervisor
     finally:
+        for child in supervisor.children.values():  # SIGTERM, as the supervisor sends, would drain
+            if child.process is not None:
+                child.process.send_signal(signal.SIGINT)
         supervisor.stop()
         thread.join()
-
-
-def free_ports(count: int) -> int:
-    """Return the first of so many free consecutive ports."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            base = random.randint(20000, 32000)  # below the ports the system hands out by itself
-            with contextlib.suppress(OSError):
-                for offset in range(count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
-                return base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -70,6 +71,8 @@ def run(stage: Stage) -> None:
             )
             for number in range(WRITERS)
         ]
+        for program in programs:
+            stage.enter(contextlib.ExitStack()).callback(program.kill)
         for name, program in enumerate(programs):
             assert program.stdout is not None
             acknowledged[f"w{name}"] = [program.stdout.readline().strip() for _ in range(200)]

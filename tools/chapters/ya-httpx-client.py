@@ -6,9 +6,11 @@ steps as JSON, one event a line; the local Golem runs here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from stage import Stage
 TITLE = "ya-httpx-client: httpx requests served by Golem providers, none is lost"
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+STOP_S = 10.0
 REQUESTOR = "tools/chapters/_golem_requestor.py"
 IMAGE_HASH = "de70" * 14
 SERVER = """
@@ -56,24 +59,47 @@ def run(stage: Stage) -> None:
     stage.address("yagna", server.url)
     environment = {**os.environ, **server.variables, "PYTHONUNBUFFERED": "1"}
     command = ["hatch", "run", "golem:python", REQUESTOR, IMAGE_HASH]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # hatch, its shell and the requestor, ended together
+        )
         assert process.stdout is not None
-        assert process.stderr is not None
-        follow(stage, events(process.stdout))
-        errors = process.stderr.read()
-    if process.returncode:
-        raise RuntimeError(f"the requestor failed: {errors[-2000:]}")
+        try:
+            with process.stdout, stage.stopping(lambda: signal_group(process, signal.SIGINT)):
+                follow(stage, events(process.stdout))
+                process.wait()
+        finally:
+            end(process)
+        errors.seek(0)
+        if process.returncode:
+            raise RuntimeError(f"the requestor failed: {errors.read()[-2000:]}")
     with stage.step("See what is left at the daemon") as step:
         left = {kind: ids for kind, ids in server.left_behind().items() if ids}
         step.check(not left, f"left behind: {left}")
         step.note("no demand, agreement, activity, network or process")
+
+
+def signal_group(process: subprocess.Popen[str], number: int) -> None:
+    """Send a signal to a process and all it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a requestor that was not waited for: it gives its providers back first, if it can."""
+    if process.poll() is None:
+        signal_group(process, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+            return
+        signal_group(process, signal.SIGKILL)
+        process.wait()
 
 
 def events(lines: Any) -> Iterator[dict[str, Any]]:

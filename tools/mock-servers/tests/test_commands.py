@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -68,6 +70,7 @@ def test_loudml_loads_its_file_serves_and_ends_at_sigterm(tmp_path, port):
         "loaded 1 values into bucket b",
         f"loudml http://127.0.0.1:{port}",
         "ready (Ctrl-C stops)",
+        "stopped",
     ]
 
 
@@ -157,3 +160,30 @@ def test_process_that_cannot_start_says_why(loudml_server):
         ServerProcess("loudml", "--port", port).start()
     with pytest.raises(RuntimeError, match="does not run"):
         ServerProcess("loudml").pause()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["up", "--free-ports", "--only", "ramen"],
+        ["loudml", "--port", "0"],
+        ["v3io", "--port", "0"],
+        ["ramen", "--port", "0"],
+        ["yagna", "--port", "0"],
+        ["proxy", "127.0.0.1:9"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_interrupted_command_says_one_line_and_ends_with_0(arguments, number):
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "mock_servers", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert any("Ctrl-C" in line for line in run.stdout), run.stderr.read()
+        run.send_signal(number)
+        said, errors = run.communicate(timeout=30)
+    assert (run.returncode, errors) == (0, "")
+    assert said.splitlines()[-1].startswith("stopped")

@@ -1,4 +1,4 @@
-"""What a command does while its server runs: say where, then wait for Ctrl-C or SIGTERM.
+"""What a command does while its server runs: say where, wait for Ctrl-C, SIGTERM or SIGHUP, say that it stopped.
 
 The command group enters :class:`Interruption` before a command begins, so that a signal that arrives while the server
 starts, or between the announcement and the wait, ends it as cleanly as a later one.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ __all__ = ["Interruption", "announce", "wait_for_interrupt"]
 
 
 class Interruption:
-    """Context in which Ctrl-C and SIGTERM set a flag instead of ending the process; main thread only."""
+    """Context in which Ctrl-C, SIGTERM and SIGHUP set a flag instead of ending the process; main thread only."""
 
     def __init__(self) -> None:
         self.happened = threading.Event()
@@ -31,7 +31,7 @@ class Interruption:
         def handle(number: int, frame: FrameType | None) -> None:
             self.happened.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, handle)
         return self
 
@@ -52,8 +52,13 @@ def announce(addresses: Mapping[str, str]) -> None:
     click.echo("ready (Ctrl-C stops)")
 
 
-def wait_for_interrupt() -> None:
-    """Return at Ctrl-C or SIGTERM, at once when one came already. Only within a command of ``mock-servers``."""
+def wait_for_interrupt(last_words: Callable[[], str] = lambda: "stopped") -> None:
+    """Return at Ctrl-C, SIGTERM or SIGHUP, at once when one came already; only within a command of ``mock-servers``.
+
+    Args:
+        last_words: Returns the line that is printed then.
+    """
     interruption = click.get_current_context().find_object(Interruption)
     assert interruption is not None
     interruption.happened.wait()
+    click.echo(last_words())

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ExampleCluster", "Pipeline", "pylm_command"]
+__all__ = ["ExampleCluster", "Pipeline", "pylm_command", "write_example"]
 
 SHOWN = (
     "name",
@@ -42,27 +42,29 @@ SHOWN = (
 )
 STOP_S = 20.0
 
-ROLES = '''
+ROLES = """
 import collections
 import json
 import re
+import time
 
 from pylm.servers import Server, Worker
 
 
 class Clean(Server):
-    """Keeps words only: ``clean.lower``."""
+    '''Keeps words only: ``clean.lower``.'''
 
     def lower(self, message):
         return re.sub(r"[^a-z\\n ]+", " ", message.decode().lower()).encode()
 
 
 class Count(Worker):
-    """Counts words: ``crew.words``."""
+    '''Counts words: ``crew.words``.'''
 
     def words(self, message):
+        time.sleep({work_s})
         return json.dumps(collections.Counter(message.decode().split())).encode()
-'''
+"""
 FILE = """
 [cluster]
 name = "words"
@@ -81,7 +83,7 @@ after = ["clean"]
 [[worker]]
 of = "crew"
 class = "words:Count"
-replicas = 2
+replicas = {workers}
 """
 PORTS = 10
 FOLLOW = """
@@ -141,11 +143,8 @@ class ExampleCluster(_Child):
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self.file = pathlib.Path(self._folder.name, "words.toml")
-        port = _free_ports(PORTS)
+        self.file, port = write_example(pathlib.Path(self._folder.name))
         self.address = f"tcp://127.0.0.1:{port}"
-        self.file.write_text(FILE.format(port=port), encoding="utf-8")
-        self.file.with_suffix(".py").write_text(ROLES, encoding="utf-8")
         super().__init__("run", str(self.file))
 
     def __enter__(self) -> Self:
@@ -219,6 +218,25 @@ class Pipeline(_Child):
         self._thread.join()
         if self._lines is not None:
             self._lines.close()
+
+
+def write_example(
+    folder: pathlib.Path, workers: int = 2, work_s: float = 0.0
+) -> tuple[pathlib.Path, int]:
+    """Write the files of a cluster that counts words: ``clean.lower`` keeps words, ``crew.words`` counts them.
+
+    Args:
+        folder: Where ``words.toml`` and ``words.py`` are written.
+        workers: Workers of the hub ``crew``.
+        work_s: Seconds a worker takes for a message at least.
+
+    Returns:
+        The cluster file, and the port of ``clean`` on 127.0.0.1.
+    """
+    file, port = folder / "words.toml", _free_ports(PORTS)
+    file.write_text(FILE.format(port=port, workers=workers), encoding="utf-8")
+    file.with_suffix(".py").write_text(ROLES.replace("{work_s}", str(work_s)), encoding="utf-8")
+    return file, port
 
 
 def _free_ports(count: int) -> int:

@@ -44,5 +44,4 @@ def command(
         kept = f"kept in {data}" if data else "in memory"
         click.echo(f"Ramen at {server.url}, messages {kept}; Ctrl-C ends")
         click.echo(f"  see {server.url}/_mock/stats and {server.url}/_mock/messages")
-        wait_for_interrupt()
-        click.echo(f"stopped with {server.store.count()} messages")
+        wait_for_interrupt(lambda: f"stopped with {server.store.count()} messages")

@@ -68,4 +68,3 @@ def command(
             f"export V3IO_API={server.url} V3IO_ACCESS_KEY={next(iter(keys or {'any': []}))}"
         )
         wait_for_interrupt()
-        click.echo("stopped")
