@@ -467,9 +467,12 @@ def test_strange_frames_on_every_socket_leave_the_master_alive(master, worker, t
                 [b"\xff" * 50],
                 [b"", b"x"],
                 [b"R", b"1", b"2"],
+                [b"W"],
                 [b"W", b"\xff"],
+                [b"W\xff"],
                 [b"J"] * 9,
             ):
                 socket.send_multipart(frames)
     assert talk.eval("server.foo", b"x") == b"w x"
     assert master.stats.malformed >= 1
+    assert [each.name for each in master._dispatcher.workers.values()] == ["w"]

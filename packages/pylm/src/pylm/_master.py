@@ -326,8 +326,8 @@ class MasterEngine(Engine):
                     self.stats.ended += 1
             elif kind == b"H":
                 self._answer_beat(identity, b"A" if dispatcher.seen(subject, now) else b"?")
-            elif kind == b"W":
-                self._on_ready(identity, subject, now)
+            elif kind == b"W" and frame is None:
+                self._on_ready(subject, now)
             elif kind == b"B":
                 dispatcher.leaving(subject)
             elif kind == b"X":
@@ -345,15 +345,18 @@ class MasterEngine(Engine):
         except zmq.ZMQError:
             self.logger.debug("an unknown worker left before it could be asked")
 
-    def _on_ready(self, identity: bytes, data: bytes, now: float) -> None:
+    def _on_ready(self, data: bytes, now: float) -> None:
         try:
             ready = WorkerReady.FromString(data)
         except _wire.DecodeError:
+            ready = WorkerReady()
+        if not (ready.identity and ready.credit):  # no worker says so: it would be given jobs and lose them
             self.stats.malformed += 1
+            self.logger.error("Message could not be decoded")
             return
         beat_s = ready.heartbeat_ms / 1000 or self.options.heartbeat_s
         self._dispatcher.ready(
-            ready.identity or identity, ready.name, min(ready.credit, 1024), min(beat_s, 60.0), now
+            ready.identity, ready.name, min(ready.credit, 1024), min(beat_s, 60.0), now
         )
 
     def _result(self, frame: bytes | memoryview, job: Job | None) -> None:
