@@ -80,7 +80,11 @@ class MasterEngine(Engine):
         self._push_seen = 0.0
         self._scatters = type(self).scatter is not self.hooks.scatter  # type: ignore[attr-defined]
         self._gathers = type(self).gather is not self.hooks.gather  # type: ignore[attr-defined]
-        self._inputs.append((self.worker_pull_socket, self._on_worker_pull))
+        self._results = [
+            (self.worker_pull_socket, self._on_worker_pull),
+            (self.worker_router_socket, self._on_router),
+        ]
+        self._deaf = False
         self._push_to_worker = sender_of(self.worker_push_socket)
         self._route_to_worker = sender_of(self.worker_router_socket)
         self.stats.gauges["queue"] = lambda: len(self._dispatcher.queue)
@@ -111,9 +115,11 @@ class MasterEngine(Engine):
         log("Starting outbound part WorkerPush")
         log("Starting outbound part %s", self._outbound_name)
         log("Starting bypass part Cache")
+        self._alone = None  # workers speak too
         super()._begin(cache_messages)
         assert self._loop is not None
-        self._loop.add_reader(self.worker_router_socket, self._on_router)
+        for socket, handler in self._results:
+            self._loop.add_reader(socket, handler)
         self._loop.call_later(self._tick_s(), self._on_tick)
         log("Launch router")
         log("Inbound %s connects to WorkerPush", self._inbound_name)
@@ -242,27 +248,31 @@ class MasterEngine(Engine):
             self._loop.remove_writer(self.worker_push_socket)
 
     def _check_backlog(self) -> None:
-        """Stop reading new work while too many jobs wait for a worker; results are read on."""
-        assert self._loop is not None
-        if self.options.overflow != "block" or self._outlet is None:
+        """Stop reading new work while too many jobs wait, and results as well while too many answers do."""
+        loop, outlet = self._loop, self._outlet
+        assert loop is not None
+        if self.options.overflow != "block" or outlet is None:
             return
-        limit = self.options.queue_limit
-        queued = len(self._dispatcher.queue)
-        if not self._paused and (queued >= limit or self._outlet.is_full()):
+        limit, queued = self.options.queue_limit, len(self._dispatcher.queue)
+        if not self._paused and (queued >= limit or outlet.is_full()):
             self._paused = True
             for socket, _ in self._inputs:
-                if socket is not self.worker_pull_socket or self._outlet.is_full():
-                    self._loop.remove_reader(socket)
-        elif (
-            self._paused
-            and queued * 2 <= limit
-            and self._outlet.waiting() * 2 <= self.options.backlog
-        ):
+                loop.remove_reader(socket)
+        elif self._paused and queued * 2 <= limit and outlet.has_room():
             self._paused = False
             for socket, handler in self._inputs:
-                self._loop.add_reader(socket, handler)
+                loop.add_reader(socket, handler)
+        # Whatever waits for workers leaves only while their results are read.
+        if not self._deaf and outlet.is_full():
+            self._deaf = True
+            for socket, _ in self._results:
+                loop.remove_reader(socket)
+        elif self._deaf and outlet.has_room():
+            self._deaf = False
+            for socket, handler in self._results:
+                loop.add_reader(socket, handler)
         if self._paused:
-            self._loop.call_later(0.005, self._check_backlog)
+            self._check_later()
 
     def _dispatch_frame(self, frame: bytes) -> None:
         """Dispatch a job that is nothing but its frame; the unacknowledged channel needs no record of it."""
@@ -350,7 +360,9 @@ class MasterEngine(Engine):
             ready = WorkerReady.FromString(data)
         except _wire.DecodeError:
             ready = WorkerReady()
-        if not (ready.identity and ready.credit):  # no worker says so: it would be given jobs and lose them
+        if not (
+            ready.identity and ready.credit
+        ):  # no worker says so: it would be given jobs and lose them
             self.stats.malformed += 1
             self.logger.error("Message could not be decoded")
             return
@@ -411,6 +423,9 @@ class MasterEngine(Engine):
     def _on_tick(self) -> None:
         assert self._loop is not None
         now = self._loop.clock()
+        if self._deaf:  # to their heartbeats too
+            for worker in self._dispatcher.workers.values():
+                worker.seen = now
         lost, late = self._dispatcher.expire(now)
         for job in lost:
             self._fail(

@@ -7,7 +7,7 @@ backlog is full (policy ``block``). Called by :mod:`pylm._server`.
 from __future__ import annotations
 
 import collections
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import zmq
 
@@ -35,6 +35,9 @@ class Outlet(Protocol):
     def is_full(self) -> bool:
         """Return whether the backlog is at its limit."""
 
+    def has_room(self) -> bool:
+        """Return whether the backlog is at most half full."""
+
     def is_idle(self) -> bool:
         """Return whether nothing waits inside, so that its sockets need no attention."""
 
@@ -46,6 +49,19 @@ class Outlet(Protocol):
 
     def close(self) -> None:
         """Close what the outlet itself opened."""
+
+
+def room_for(waiting: int, options: ServerOptions) -> Literal["yes", "oldest", "no"]:
+    """Return whether a backlog takes one answer more: as it is, for its oldest, or not.
+
+    With ``raise`` the refusals of further work are answers too: they get as much room again, and never that of an
+    answer. With ``block`` nothing is dropped: no more work is read.
+    """
+    if options.overflow == "drop-oldest" and waiting >= options.backlog:
+        return "oldest"
+    if options.overflow == "raise" and waiting >= 2 * options.backlog:
+        return "no"
+    return "yes"
 
 
 class PubOutlet:
@@ -69,6 +85,7 @@ class PubOutlet:
         self._options = options
         self._backlog: dict[bytes, collections.deque[tuple[bytes, float]]] = {}
         self._size = 0
+        self._counted = 0
         self._loop: Loop | None = None
         self._timer: Timer | None = None
 
@@ -81,13 +98,17 @@ class PubOutlet:
         """See :class:`Outlet`."""
         return self._size >= self._options.backlog
 
+    def has_room(self) -> bool:
+        """See :class:`Outlet`; what is held for a reader to come does not count."""
+        return self._size * 2 <= self._options.backlog
+
     def is_idle(self) -> bool:
         """See :class:`Outlet`."""
         return not self._backlog and not self.publisher.held
 
     def waiting(self) -> int:
         """See :class:`Outlet`."""
-        return self._size + sum(len(held.queue) for held in self.publisher.held.values())
+        return self._size + self.publisher.waiting
 
     def send(self, topic: bytes, frame: bytes, *, per_call: bool) -> bool:
         """See :class:`Outlet`; ``per_call`` as in :meth:`pylm._publish.Publisher.offer`."""
@@ -107,8 +128,14 @@ class PubOutlet:
         if publisher.offer(topic, frame, self._loop.clock(), per_call=per_call):
             self._transmit(topic, frame)
         else:
+            self._count_drops()
             self._schedule()
         return True
+
+    def _count_drops(self) -> None:
+        dropped = self.publisher.dropped
+        self._stats.dropped += dropped - self._counted
+        self._counted = dropped
 
     def _transmit(self, topic: bytes, frame: bytes) -> None:
         if self._backlog and topic in self._backlog:
@@ -123,13 +150,20 @@ class PubOutlet:
 
     def _keep(self, topic: bytes, frame: bytes) -> None:
         assert self._loop is not None
-        queue = self._backlog.setdefault(topic, collections.deque())
-        if self.is_full() and self._options.overflow == "drop-oldest" and queue:
-            queue.popleft()
-            self._size -= 1
+        room = room_for(self._size, self._options)
+        if room != "yes":
             self._stats.dropped += 1
+        if room == "no":
+            return
+        queue = self._backlog.setdefault(topic, collections.deque())
         queue.append((frame, self._loop.clock() + self._options.stall_s))
-        self._size += 1
+        if room == "yes":
+            self._size += 1
+        else:
+            oldest = topic if len(queue) > 1 else next(iter(self._backlog))
+            self._backlog[oldest].popleft()
+            if not self._backlog[oldest]:
+                del self._backlog[oldest]
         self._schedule()
 
     def _on_events(self) -> None:
@@ -157,10 +191,9 @@ class PubOutlet:
         assert self._loop is not None
         self._timer = None
         self._on_events()
-        before = self.publisher.dropped
         for topic, frame in self.publisher.on_time(self._loop.clock()):
             self._transmit(topic, frame)
-        self._stats.dropped += self.publisher.dropped - before
+        self._count_drops()
         self._retry()
         self._schedule()
 
@@ -220,6 +253,10 @@ class PushOutlet:
         """See :class:`Outlet`."""
         return len(self._backlog) >= self._options.backlog
 
+    def has_room(self) -> bool:
+        """See :class:`Outlet`."""
+        return len(self._backlog) * 2 <= self._options.backlog
+
     def is_idle(self) -> bool:
         """See :class:`Outlet`."""
         return not self._backlog
@@ -238,10 +275,13 @@ class PushOutlet:
                 self._loop.add_writer(self.socket, self.flush)
             else:
                 return False
-        if self.is_full() and self._options.overflow == "drop-oldest":
-            self._backlog.popleft()
+        room = room_for(len(self._backlog), self._options)
+        if room != "yes":
             self._stats.dropped += 1
-        self._backlog.append(frame)
+        if room == "oldest":
+            self._backlog.popleft()
+        if room != "no":
+            self._backlog.append(frame)
         return True
 
     def flush(self) -> None:

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import heapq
 from typing import Final
 
 __all__ = ["Held", "Publisher"]
 
 HOLD_S: Final = 5.0
 HOLD_LIMIT: Final = 1000
+HOLD_TOPICS: Final = 10
+"""Full topics' worth of answers that are held altogether."""
 RESUBSCRIBE_S: Final = 0.003
 
 
@@ -29,6 +32,8 @@ class Held:
     queue: collections.deque[tuple[bytes, float]]
     release_at: float
     """When they leave although no new subscription came; ``inf`` while nobody is subscribed."""
+    due: float = 0.0
+    """When to look at them again."""
 
 
 class Publisher:
@@ -36,7 +41,7 @@ class Publisher:
 
     Args:
         hold_s: Seconds an answer waits for a reader before it counts as dropped.
-        hold_limit: Answers held per topic; the oldest is dropped beyond.
+        hold_limit: Answers held per topic; the oldest is dropped beyond. Ten times as many are held for all topics.
         resubscribe_s: Seconds to wait for a per-call client's new subscription.
     """
 
@@ -51,6 +56,9 @@ class Publisher:
         self.resubscribe_s = resubscribe_s
         self.held: dict[bytes, Held] = {}
         self.dropped = 0
+        self.waiting = 0
+        """Answers held, of all topics; read-only outside."""
+        self._due: list[tuple[float, bytes]] = []
         self.subscribed: dict[bytes, int] = {}
         """Subscriptions by prefix, with the number of their peers; read-only outside."""
         self._lengths: collections.Counter[int] = collections.Counter()
@@ -90,11 +98,25 @@ class Publisher:
             else:
                 release_at = float("inf")
             held = self.held[topic] = Held(collections.deque(), release_at)
-        if len(held.queue) >= self.hold_limit:
-            held.queue.popleft()
-            self.dropped += 1
+            self._look_again(topic, held, min(release_at, now + self.hold_s))
         held.queue.append((frame, now + self.hold_s))
+        self.waiting += 1
+        if len(held.queue) > self.hold_limit:
+            self._drop_first(topic, held)
+        elif self.waiting > self.hold_limit * HOLD_TOPICS:
+            self._drop_first(*next(iter(self.held.items())))
         return False
+
+    def _drop_first(self, topic: bytes, held: Held) -> None:
+        held.queue.popleft()
+        self.waiting -= 1
+        self.dropped += 1
+        if not held.queue:
+            del self.held[topic]
+
+    def _look_again(self, topic: bytes, held: Held, at: float) -> None:
+        held.due = at
+        heapq.heappush(self._due, (at, topic))
 
     def on_event(self, event: bytes) -> list[tuple[bytes, bytes]]:
         """Take a subscription event of XPUB (first byte 1 or 0, then the prefix); return what may leave now."""
@@ -123,26 +145,36 @@ class Publisher:
 
     def next_due(self) -> float | None:
         """Return when :meth:`on_time` has work; ``None`` while nothing is held."""
-        if not self.held:
-            return None
-        return min(min(held.release_at, held.queue[0][1]) for held in self.held.values())
+        due = self._due
+        while due:
+            at, topic = due[0]
+            held = self.held.get(topic)
+            if held is not None and held.due == at:
+                return at
+            heapq.heappop(due)  # its answers have left
+        return None
 
     def on_time(self, now: float) -> list[tuple[bytes, bytes]]:
         """Return what leaves because its wait for a new subscription is over; drop what waited too long."""
-        ready = [topic for topic, held in self.held.items() if held.release_at <= now]
-        released = self._release([topic for topic in ready if self.is_subscribed(topic)])
-        for topic in list(self.held):
+        released: list[tuple[bytes, bytes]] = []
+        while (at := self.next_due()) is not None and at <= now:
+            topic = heapq.heappop(self._due)[1]
             held = self.held[topic]
-            held.release_at = float("inf") if held.release_at <= now else held.release_at
+            if held.release_at <= now:
+                if self.is_subscribed(topic):
+                    released += self._release([topic])
+                    continue
+                held.release_at = float("inf")
             while held.queue and held.queue[0][1] <= now:
-                held.queue.popleft()
-                self.dropped += 1
-            if not held.queue:
-                del self.held[topic]
+                self._drop_first(topic, held)
+            if held.queue:
+                self._look_again(topic, held, min(held.release_at, held.queue[0][1]))
         return released
 
     def _release(self, topics: list[bytes]) -> list[tuple[bytes, bytes]]:
-        return [(topic, frame) for topic in topics for frame, _ in self.held.pop(topic).queue]
+        released = [(topic, frame) for topic in topics for frame, _ in self.held.pop(topic).queue]
+        self.waiting -= len(released)
+        return released
 
     def flush(self) -> list[tuple[bytes, bytes]]:
         """Return everything held for topics that have a reader; called while draining."""

@@ -48,6 +48,10 @@ class ReplyOutlet:
         """See :class:`~pylm._outlet.Outlet`."""
         return self._shared.is_full() or any(each.is_full() for each in self._direct.values())
 
+    def has_room(self) -> bool:
+        """See :class:`~pylm._outlet.Outlet`."""
+        return self._shared.has_room() and all(each.has_room() for each in self._direct.values())
+
     def is_idle(self) -> bool:
         """See :class:`~pylm._outlet.Outlet`."""
         return self._shared.is_idle() and all(each.is_idle() for each in self._direct.values())

@@ -154,6 +154,7 @@ class Engine:
             )
         self._pool: FunctionPool | None = None
         self._paused = False
+        self._checking = False
         self._draining = False
         self._stop_asked = False
         self._closed = False
@@ -403,15 +404,26 @@ class Engine:
             for socket, _ in self._inputs:
                 self._loop.remove_reader(socket)
         elif (
-            self._paused
-            and not pool_is_full
-            and (not blocks or outlet.waiting() * 2 <= self.options.backlog)  # type: ignore[union-attr]
+            self._paused and not pool_is_full and (not blocks or outlet.has_room())  # type: ignore[union-attr]
         ):
             self._paused = False
             for socket, handler in self._inputs:
                 self._loop.add_reader(socket, handler)
         if self._paused and not pool_is_full:  # a finished function looks again by itself
-            self._loop.call_later(0.005, self._check_backlog)
+            self._check_later()
+
+    def _check_later(self) -> None:
+        """Let the loop call :meth:`_check_backlog` in a moment, once."""
+        assert self._loop is not None
+        if self._checking:
+            return
+        self._checking = True
+
+        def check() -> None:
+            self._checking = False
+            self._check_backlog()
+
+        self._loop.call_later(0.005, check)
 
     def _admit(self, payload: bytes) -> None:
         """Refuse a message that is too large, or, when the policy says so, one that comes while the way out is full."""

@@ -81,6 +81,7 @@ class WorkerEngine:
         self._push: zmq.Socket[bytes] | None = None
         self._dealer: zmq.Socket[bytes] | None = None
         self._heart: Heart | None = None
+        self._ready = b""
         self._stop = False
         self._draining = False
         self._closed = False
@@ -268,7 +269,7 @@ class WorkerEngine:
                 return
 
     def _serve_router(self, dealer: zmq.Socket[bytes]) -> None:
-        ready = WorkerReady(
+        self._ready = WorkerReady(
             name=self.name,
             credit=self.options.credit,
             functions=self._table.names(),
@@ -276,7 +277,7 @@ class WorkerEngine:
             identity=self.uuid.encode(),
             heartbeat_ms=max(1, int(self.options.heartbeat_s * 1000)),
         ).SerializeToString()
-        self._join(dealer, ready)
+        self._join(dealer)
         count = 0
         large = False
         while count < self.messages and not self._stop:
@@ -287,56 +288,80 @@ class WorkerEngine:
                     continue
                 frame = recv_body(dealer.recv, DONTWAIT, large)
             except zmq.Again:
-                if self._heart is not None and self._heart.is_silent():
-                    dealer = self._rejoin(dealer, ready)
+                dealer = self._rejoin(dealer)
                 continue
             large = len(frame) >= LARGE
             count += 1
-            self._run_job(dealer, head[1:], frame)
+            dealer = self._run_job(dealer, head[1:], frame)
         self._leave(dealer)
 
-    def _join(self, dealer: zmq.Socket[bytes], ready: bytes) -> None:
-        dealer.rcvtimeo = _TICK_MS
-        dealer.sndtimeo = max(1, int(self.options.drain_s * 1000))
-        dealer.send(b"W" + ready)
-        self._heart = Heart(self.options, self._router_address, ready, self.uuid.encode())
+    def _join(self, dealer: zmq.Socket[bytes]) -> None:
+        dealer.rcvtimeo = dealer.sndtimeo = _TICK_MS
+        with contextlib.suppress(zmq.Again):  # else the heartbeat introduces the worker
+            dealer.send(b"W" + self._ready)
+        self._heart = Heart(self.options, self._router_address, self._ready, self.uuid.encode())
         self._heart.start()
 
-    def _rejoin(self, dealer: zmq.Socket[bytes], ready: bytes) -> zmq.Socket[bytes]:
+    def _rejoin(self, dealer: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
         """Ask a silent master where it is now: a restarted one has another address."""
+        if self._heart is None or not self._heart.is_silent():
+            return dealer
         try:
             router = self._cache.ask("get", b"worker_router_address", timeout_s=1.0).decode()
         except TimedOut:
             return dealer
         if not router or self._resolved(router) == self._router_address:
             return dealer
-        if self._heart is not None:
-            self._heart.stop()
+        self._heart.stop()
         dealer.close(0)
         self._connect_router(router)
         assert self._dealer is not None
-        self._join(self._dealer, ready)
+        self._join(self._dealer)
         return self._dealer
 
-    def _run_job(self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes | memoryview) -> None:
+    def _run_job(
+        self, dealer: zmq.Socket[bytes], job_id: bytes, frame: bytes | memoryview
+    ) -> zmq.Socket[bytes]:
+        """Do one job; return the socket to go on with."""
         last = self._work_plain(frame)
         if last is not None:
-            self._send_result(dealer, b"R" + job_id, last)
-            return
+            return self._send_result(dealer, b"R" + job_id, last)
         for answer in self._work(frame):
             if last is not None:
-                self._send_result(dealer, b"P" + job_id, last)
+                now = self._send_result(dealer, b"P" + job_id, last)
+                if now is not dealer:  # another master, which knows nothing of this job
+                    return now
             last = answer
         if last is None:
-            dealer.send(b"D" + job_id)
-        else:
-            self._send_result(dealer, b"R" + job_id, last)
+            return self._send_result(dealer, b"D" + job_id)
+        return self._send_result(dealer, b"R" + job_id, last)
 
-    @staticmethod
-    def _send_result(dealer: zmq.Socket[bytes], head: bytes, frame: bytes) -> None:
+    def _send_result(
+        self, dealer: zmq.Socket[bytes], head: bytes, frame: bytes | None = None
+    ) -> zmq.Socket[bytes]:
+        """Send one result, waiting for a master that reads none; return the socket to go on with.
+
+        It is dropped when the master has another address by now, or when the worker is to stop and the drain time is
+        over.
+        """
         send = sender_of(dealer)
-        send(head, SNDMORE)
-        send(frame, 0, len(frame) < LARGE)
+        give_up_at = float("inf")
+        while True:
+            try:
+                if frame is None:
+                    send(head)
+                else:
+                    send(head, SNDMORE)
+                    send(frame, 0, len(frame) < LARGE)
+            except zmq.Again:
+                if self._stop:
+                    give_up_at = min(give_up_at, time.monotonic() + self.options.drain_s)
+                now = self._rejoin(dealer)
+                if now is not dealer or time.monotonic() > give_up_at:
+                    self.stats.dropped += 1
+                    return now
+            else:
+                return dealer
 
     def _leave(self, dealer: zmq.Socket[bytes]) -> None:
         """Say goodbye and give back what was not begun."""
