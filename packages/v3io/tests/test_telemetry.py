@@ -4,6 +4,7 @@ import pytest
 from opentelemetry import trace
 from v3io.aio import dataplane as aio_dataplane
 from v3io.dataplane import Client
+from v3io.dataplane.transport import verifier
 from v3io.errors import NotFound
 
 
@@ -44,6 +45,14 @@ def test_nothing_is_traced_when_switched_off(v3io_server, spans, monkeypatch):
     with Client(endpoint=v3io_server.url, access_key="k", logger_verbosity="ERROR") as client:
         client.get_containers()
     assert spans() == ()
+
+
+def test_a_traced_request_names_the_arguments_of_its_encoder(spans):
+    seen = []
+    client = Client(transport_kind=verifier.Transport([seen.append]), logger_verbosity="ERROR")
+    client.kv.get("users", "t", "k")
+    assert seen[0].encoder_args == {"path": "t/k", "attribute_names": "*"}
+    assert [span.name for span in spans()] == ["v3io get_item"]
 
 
 def traceparents(server):

@@ -12,6 +12,7 @@ platform in the headers of the propagator that is set, ``traceparent`` unless th
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import urllib.parse
@@ -92,7 +93,12 @@ class Tracer:
     def _carrying(self, encoder: Callable[..., Encoded]) -> Callable[..., Encoded]:
         """Return an encoder whose requests carry the current context."""
         context = self._context()
-        return lambda *arguments, **options: _with_headers(encoder(*arguments, **options), context)
+
+        @functools.wraps(encoder)
+        def encode(*arguments: Any, **options: Any) -> Encoded:
+            return _with_headers(encoder(*arguments, **options), context)
+
+        return encode
 
     def around(self, send: Callable[..., Any]) -> Callable[..., Any]:
         """Return a blocking transport's ``request`` with a span around each call that is sent."""
