@@ -311,6 +311,18 @@ def test_sets_identifiers_enums_and_paths_have_a_form():
     assert json.loads(dump_json({1, "a"})) in ([1, "a"], ["a", 1])
 
 
+def test_names_given_as_members_of_a_str_enum_are_stored_as_their_values(writer_values):
+    import enum
+
+    class Kind(str, enum.Enum):
+        EVENT = "event"
+
+    with QueueWriter(QueueWriterConfig(writer_values)) as writer:
+        writer.push(Kind.EVENT, Kind.EVENT, "v1", {})
+        row = writer._queue.peek()
+    assert (row["category"], row["data_type"]) == ("event", "event")
+
+
 @pytest.mark.parametrize("value", [float("nan"), {"a": [float("inf")]}, decimal.Decimal("NaN")])
 def test_nan_is_an_error_unless_allowed(value, writer_values):
     with pytest.raises(ValueError, match="NaN or infinite"):

@@ -174,7 +174,11 @@ def _stored_names(category: Any, data_type: Any, data_version: Any) -> tuple[str
         data_version = int(data_version) if isinstance(data_version, int) else str(data_version)
         if isinstance(data_version, int) and abs(data_version) >= 2**63:
             data_version = str(data_version)
-    return str(category), str(data_type), data_version
+    category, data_type = (
+        name if isinstance(name, str) else str(name)  # str() of a member of a str enum is another
+        for name in (category, data_type)
+    )
+    return category, data_type, data_version
 
 
 _stored_text_names = functools.lru_cache(maxsize=1024)(_stored_names)
