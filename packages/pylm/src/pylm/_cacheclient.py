@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import zmq
 
 from pylm import _wire
+from pylm._frames import sender_of
 from pylm.config import ServerOptions
 from pylm.errors import Closed, TimedOut
 
@@ -59,6 +62,10 @@ class CacheClient:
             self._options.curve.apply(socket, as_server=False)
         socket.connect(self._address)
         self._wait_ms = -1
+        self._limits: tuple[float | None, bool] | None = None
+        """Timeout and ``resend`` of the requests whose first wait the socket is set for."""
+        self._send: Callable[..., Any] = sender_of(socket)
+        self._receive = socket.recv
         return socket
 
     def ask(
@@ -98,39 +105,52 @@ class CacheClient:
     def exchange(self, frame: bytes, *, timeout_s: float | None, resend: bool) -> bytes:
         """Send one frame, return the answer; see :meth:`ask`."""
         began = time.monotonic()
-        deadline = float("inf") if timeout_s is None else began + timeout_s
-        slice_s = 5.0 if timeout_s is None else max(0.25, timeout_s / 4)
-        if not resend:
-            slice_s = min(deadline - began, 5.0)
         with self._lock:
             waiting = False
+            is_limited = self._limits == (timeout_s, resend)
             while True:
-                if self._closed:
-                    raise Closed(f"the client of {self._address} is closed")
-                now = time.monotonic()
-                if now >= deadline:
-                    self._reopen()
-                    raise TimedOut(
-                        f"{self._server} at {self._address} gave no answer in {now - began:.1f} s: "
-                        "is a server running there?",
-                        elapsed_s=now - began,
-                    )
-                wait_ms = max(1, int(min(deadline - now, slice_s) * 1000))
-                if wait_ms != self._wait_ms:
-                    self.socket.rcvtimeo = self.socket.sndtimeo = self._wait_ms = wait_ms
+                if not is_limited:
+                    self._limit(began, timeout_s, resend)
                 try:
                     if not waiting:
                         # Waits for room: a peer that refused our keys leaves the socket without any.
-                        self.socket.send(frame)
+                        self._send(frame)
                         waiting = True
-                    return self.socket.recv()
+                    return self._receive()
                 except zmq.Again:
-                    if not waiting or (resend and time.monotonic() < deadline):
+                    now = time.monotonic()
+                    if not waiting or (resend and (timeout_s is None or now < began + timeout_s)):
                         self._reopen()
                         waiting = False
                 except BaseException:
                     self._reopen()
                     raise
+                is_limited = False
+
+    def _limit(self, began: float, timeout_s: float | None, resend: bool) -> None:
+        """Bound the next wait; the limits of a request's first wait suit the next request with the same times."""
+        if self._closed:
+            raise Closed(f"the client of {self._address} is closed")
+        passed = time.monotonic() - began
+        wait_s = 5.0 if timeout_s is None or not resend else max(0.25, timeout_s / 4)
+        first_s = wait_s if timeout_s is None else min(wait_s, timeout_s)
+        if timeout_s is not None:
+            if passed >= timeout_s:
+                self._reopen()
+                raise TimedOut(
+                    f"{self._server} at {self._address} gave no answer in {passed:.1f} s: "
+                    "is a server running there?",
+                    elapsed_s=passed,
+                )
+            wait_s = min(wait_s, timeout_s - passed)
+        if first_s - wait_s < 0.001:
+            wait_s = first_s
+            self._limits = timeout_s, resend
+        else:
+            self._limits = None
+        wait_ms = max(1, int(wait_s * 1000))
+        if wait_ms != self._wait_ms:
+            self.socket.rcvtimeo = self.socket.sndtimeo = self._wait_ms = wait_ms
 
     def _reopen(self) -> None:
         self.socket.close(0)
@@ -140,4 +160,5 @@ class CacheClient:
         """Close the socket; idempotent. A request in another thread ends first."""
         self._closed = True
         with self._lock:
+            self._limits = None
             self.socket.close(0)

@@ -102,10 +102,8 @@ def complete_routed(socket: zmq.Socket[bytes], sender: bytes) -> tuple[bytes, by
     """Return sender, first and second part of a message whose sender was received.
 
     The second is ``None`` when there is no such part. A message with more parts comes back with an empty first part
-    and no second, which no peer of ours sends.
+    and no second, which no peer of ours sends. After a sender ZeroMQ always has a first part.
     """
-    if not socket.getsockopt(_RCVMORE):
-        return sender, b"", None
     first = socket.recv(DONTWAIT, False)
     if not first.more:
         return sender, first.bytes, None

@@ -11,11 +11,15 @@ A field 1001 is known by its two tag bytes; lengths below 128 take one byte. Sou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from pylm import _wire
 
-__all__ = ["Lane", "Lanes", "Plain", "is_bare"]
+__all__ = ["STEADY", "Lane", "Lanes", "Plain", "is_bare", "never"]
+
+STEADY: Final = 4
+"""Messages in a row that are laid out alike before a short cut for the next ones is worth its making."""
 
 _LIMIT: Final = 256
 _PLAIN: Final = _wire.PLAIN_EXT_BYTES
@@ -89,6 +93,11 @@ def is_bare(ext: bytes) -> bool:
     return not size or (size == _MARKED and ext.endswith(_wire.COMPLETE))
 
 
+def never(_: bytes) -> bool:
+    """Return that a frame is not like others: the short cut of lanes whose owner has made none."""
+    return False
+
+
 class Lanes:
     """Reads plain envelopes of one dialect.
 
@@ -98,7 +107,16 @@ class Lanes:
     Thread-safe.
     """
 
-    __slots__ = ("_cache_tag", "_is_old", "_kind", "_known", "_last", "_payload_tag")
+    __slots__ = (
+        "_cache_tag",
+        "_is_old",
+        "_kind",
+        "_known",
+        "_last",
+        "_payload_tag",
+        "_steady",
+        "alike",
+    )
 
     def __init__(self, kind: type[_wire.Envelope]) -> None:
         self._kind = kind
@@ -106,6 +124,16 @@ class Lanes:
         self._cache_tag, self._payload_tag = (0x3A, 0x42) if self._is_old else (0x2A, 0x32)
         self._known: dict[bytes, Lane] = {}
         self._last: tuple[bytes, Lane, int] = _NOWHERE.raw, _NOWHERE, 1
+        self._steady: tuple[object, int, int] = b"", 0, 0
+        self.alike: Callable[[bytes], Any] = never
+        """The owner's short cut: handles a frame laid out like those it was made for; false for any other."""
+
+    def is_steady(self, head: bytes | Lane, size: int) -> bool:
+        """Count messages in a row of the same head (or lane) and size; return whether there are enough of them now."""
+        before, before_size, count = self._steady
+        count = count + 1 if size == before_size and head == before else 1
+        self._steady = head, size, count
+        return count == STEADY
 
     def read(self, frame: bytes) -> Plain | None:
         """Return the parts of a plain envelope; ``None`` when the runtime has to be asked."""

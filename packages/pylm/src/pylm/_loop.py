@@ -179,7 +179,7 @@ class Loop:
         Args:
             socket: A reader.
             handler: Takes the first part of a message: ``bytes``, or a view of a large one.
-            is_quiet: Whether no other socket needs attention.
+            is_quiet: Whether no other socket needs attention; from then on until a timer or a writer says otherwise.
         """
         self._alone = socket, handler
         self._is_quiet = is_quiet
@@ -195,14 +195,14 @@ class Loop:
         wait_ms = ALONE_MS if left_ms is None or left_ms > ALONE_MS else max(1, left_ms)
         if wait_ms != self._alone_ms:
             socket.rcvtimeo = self._alone_ms = wait_ms
-        soon, timers, is_quiet, receive = self._soon, self._timers, self._is_quiet, socket.recv
+        soon, timers, writers, receive = self._soon, self._timers, self._writers, socket.recv
         large = self._alone_large
         try:
             for _ in range(DRAIN):
                 frame: bytes | memoryview = recv_body(receive, 0, True) if large else receive()
                 large = len(frame) >= LARGE
                 handler(frame)
-                if soon or timers or not self._running or not is_quiet():
+                if soon or timers or writers or not self._running:
                     break
         except zmq.Again:
             pass

@@ -28,21 +28,15 @@ class Peer:
         local_host: Our own address as the peer sees it; empty when not TCP.
     """
 
-    __slots__ = ("local_host", "socket_type")
+    __slots__ = ("is_known", "is_new", "local_host", "socket_type")
 
     def __init__(self, socket_type: str = "", local_host: str = "") -> None:
         self.socket_type = socket_type
         self.local_host = local_host
-
-    @property
-    def is_new(self) -> bool:
+        self.is_new = socket_type == "ROUTER"
         """Whether the service is one of this generation."""
-        return self.socket_type == "ROUTER"
-
-    @property
-    def is_known(self) -> bool:
+        self.is_known = bool(socket_type)
         """Whether anybody answered."""
-        return bool(self.socket_type)
 
 
 def probe(address: str, timeout_s: float = 0.5) -> Peer:

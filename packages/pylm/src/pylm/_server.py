@@ -187,21 +187,17 @@ class Engine:
         if self.options.curve is not None:
             self.options.curve.apply(socket, as_server=False)
         socket.connect(address)
-        intake = PublishedIntake(socket, topic, lanes)
 
-        def take(got: bytes) -> None:
-            found = intake.take(got)
-            # A subscription matches by prefix; a server "even" must not work for "even2".
-            if found is None:
+        def deliver(frame: bytes | memoryview | None, plain: Plain | None) -> None:
+            if frame is not None:
+                handle(frame, plain)
                 return
-            frame, plain = found
-            if frame is None:
-                self.stats.received += 1
-                self.stats.malformed += 1
-                self.logger.error("Message could not be decoded")
-                return
-            handle(frame, plain)
+            self.stats.received += 1
+            self.stats.malformed += 1
+            self.logger.error("Message could not be decoded")
 
+        # A subscription matches by prefix; a server "even" must not work for "even2".
+        take = PublishedIntake(socket, topic, lanes, deliver).take
         self._inputs.append((socket, lambda: self._drain_input(socket, take)))
         self._alone = take
         return socket

@@ -273,6 +273,8 @@ def is_complete(ext: bytes) -> bool:
 
 def add_complete(ext: bytes) -> bytes:
     """Return the extension with ``complete`` set; encoded messages merge by concatenation."""
+    if len(ext) == PLAIN_EXT_BYTES:
+        return ext + COMPLETE
     if has_more(ext):
         extension = parse_extension(ext)
         extension.complete = True
@@ -314,6 +316,9 @@ def write(kind: type[Envelope], head: bytes, payload: bytes | memoryview, ext: b
         TooLarge: The payload cannot be expressed in an envelope (2 GiB).
     """
     size = len(payload)
+    more = len(ext)
+    if 0 < size < 128 and 0 < more < 128:
+        return b"".join((head, _SIZES[kind][size], payload, _EXT_SIZES[more], ext))
     if size < 128:
         before = _SIZES[kind][size] if size or kind is OldPalmMessage else b""
     elif size > PROTOBUF_LIMIT_BYTES - 65536:
@@ -324,9 +329,8 @@ def write(kind: type[Envelope], head: bytes, payload: bytes | memoryview, ext: b
         before = _TAGS[kind] + _encode_varint(size)
         if size >= SPLIT_BYTES:
             keep_buffers(size)
-    if not ext:
+    if not more:
         return b"".join((head, before, payload))
-    more = len(ext)
     middle = _EXT_SIZES[more] if more < 128 else _EXT_TAG + _encode_varint(more)
     return b"".join((head, before, payload, middle, ext))
 
@@ -338,11 +342,13 @@ class Template:
         message: Everything but payload and extension; not changed afterwards.
     """
 
-    __slots__ = ("_head", "_kind", "_tail", "_uuids")
+    __slots__ = ("_head", "_kind", "_tail", "_uuids", "size")
 
     def __init__(self, message: Envelope) -> None:
         self._head = message.SerializePartialToString()
         self._kind = type(message)
+        self.size = len(self._head)
+        """Bytes before the payload."""
         skipped = len(message.pipeline.encode()) + 2
         self._tail = self._head[skipped:] if message.pipeline and skipped < 130 else None
         self._uuids = Uuids()

@@ -225,7 +225,7 @@ class Client(JobRunner):
         link = self._connected()
         terms = self._terms("job", function, cache, timeout, idempotent, serializer)
         for answer in self.run(link, generator, messages, **terms):
-            yield self.result(answer)
+            yield answer[1] if answer[2] is None and not answer[3] else self.result(answer)
 
     def _terms(
         self,
