@@ -225,14 +225,16 @@ def test_nonsense_is_no_rows_and_no_crash(tmp_path_factory, data, wal):
 
 
 FULL_DISK = """
-import os, sys, subprocess
-from infi.ramen_client.diskqueue import DiskQueue, Outcome, QueueFiles
+import os, sys, time
+from infi.ramen_client.blacklist import Blacklist
+from infi.ramen_client.config import QueueReaderConfig
+from infi.ramen_client.delivery import Delivery
+from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, Outcome, QueueFiles
 from infi.ramen_client.errors import QueueFull
 folder = sys.argv[1]
 files = QueueFiles(folder, "imx", 1099)
 queue = DiskQueue(files)
-queue.push(("m", "t", "v1", "r", b"x" * 500)); queue.tidy()
-count = 1
+count = 0
 try:
     while True:
         queue.push(("m", "t", "v1", "r%d" % count, os.urandom(3000))); count += 1
@@ -245,7 +247,13 @@ for size in (65536, 4096, 1):
     except OSError:
         pass
 assert queue.size() == count, (queue.size(), count)
-left = count
+values = {"sender": "imx", "system_serial": 1099, "system_version": "1", "hostname": "h", "auth_token": "t"}
+config = QueueReaderConfig(values)
+dead = DeadLetters(files)
+delivery = Delivery(config, queue, Blacklist(config), dead)
+assert delivery.bury(delivery.next(time.monotonic()), "refused", None)
+assert [letter["reqid"] for letter in dead.list()] == ["r0"]
+left = count - 1
 while rows := queue.read(limit=100):
     assert queue.remove([row["id"] for row in rows], Outcome.ACCEPTED) == len(rows)
     left -= len(rows)
@@ -259,7 +267,7 @@ print("emptied", count)
 """
 
 
-def test_a_full_disk_is_emptied_message_by_message(tmp_path):
+def test_a_full_disk_takes_a_dead_letter_and_is_emptied_message_by_message(tmp_path):
     """On a file system of 16 MiB without one free byte; needs the right to mount in a namespace of its own."""
     folder = tmp_path / "small"
     folder.mkdir()

@@ -82,6 +82,7 @@ def test_unfinished_reserves_rules_and_reports_go_with_the_next_opening(
     config = QueueReaderConfig({**reader_values, "hostname": "127.0.0.1:1"})
 
     def reserve():
+        Reserve(files).free()
         Reserve(files).hold()
 
     def rules():

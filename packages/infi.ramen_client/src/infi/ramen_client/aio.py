@@ -240,6 +240,7 @@ class AsyncQueueReader:
             if not await self._stand_by(blocking):
                 return 0
             self._on_event("active")
+            await self._on_disk(self._queue.disk.reserve)
             self._delivery.forget_holds()
             return await self._loop(blocking, raise_refusal)
         finally:

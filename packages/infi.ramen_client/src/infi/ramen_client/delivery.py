@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from infi.ramen_client.blacklist import Blacklist
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, Outcome
-from infi.ramen_client.errors import DataError, QueueError
+from infi.ramen_client.errors import DataError, QueueError, QueueFull
 from infi.ramen_client.replies import Reply, Verdict, Verdicts, judge
 
 if TYPE_CHECKING:
@@ -384,15 +384,21 @@ class Delivery:
             QueueError: The queue cannot be written; the message is still there.
         """
         self.flush()
+        add = functools.partial(
+            self._dead.add,
+            row,
+            reqid=reqid_of(row),
+            reason=reason,
+            status=reply.status if reply else None,
+            headers=dict(reply.headers) if reply else None,
+            body=reply.body if reply else b"",
+        )
         try:
-            self._dead.add(
-                row,
-                reqid=reqid_of(row),
-                reason=reason,
-                status=reply.status if reply else None,
-                headers=dict(reply.headers) if reply else None,
-                body=reply.body if reply else b"",
-            )
+            try:
+                add()
+            except QueueFull:
+                self._queue.make_room()
+                add()
         except QueueError as error:
             logger.error("%s", error)
             failures = self._failures[path_of(row)] = self._failures.get(path_of(row), 0) + 1

@@ -240,6 +240,7 @@ class QueueReader:
             if not self._stand_by(blocking, sleeper):
                 return 0
             self._on_event("active")
+            self._queue.disk.reserve()
             self._delivery.forget_holds()
             return self._loop(blocking, raise_refusal, sleeper)
         finally:

@@ -110,6 +110,7 @@ class Database:
         files = self._files
         if files.identity() is None or os.path.exists(files.salvaged):
             from infi.ramen_client.diskqueue import salvage
+            from infi.ramen_client.diskqueue.space import Reserve
 
             files.make_directory()
             with self._turn.taken():
@@ -120,6 +121,8 @@ class Database:
                     self._report(report, "a log without its database")
                 elif files.identity() is None:
                     schema.create_database(files)
+                    with contextlib.suppress(OSError):  # a reader tries again
+                        Reserve(files).hold()
         identity = files.identity()
         connection = schema.connect(files.database, timeout_s=self._busy_timeout_s)
         try:

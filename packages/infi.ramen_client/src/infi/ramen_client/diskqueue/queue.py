@@ -363,9 +363,7 @@ class DiskQueue:
 
         Removing needs a little room in the log; every step gives pages back, so that the next needs none.
         """
-        if self._reserve.free():
-            logger.warning("The disk is full; the reserve of the queue is given up to go on")
-        self._on_event("full", path=self.files.database)
+        self._give_up_reserve()
         left, removed = list(numbers), 0
         for step in (len(left), 10, 1):
             self._empty_log()
@@ -380,6 +378,23 @@ class DiskQueue:
                 if not is_full(error) or step == 1:
                     raise
         return removed
+
+    def _give_up_reserve(self) -> None:
+        if self._reserve.free():
+            logger.warning("The disk is full; the reserve of the queue is given up to go on")
+        self._on_event("full", path=self.files.database)
+
+    def make_room(self) -> None:
+        """Give up the reserve and what the log takes: something else beside the queue needs room on a full disk.
+
+        Raises:
+            QueueError: The queue cannot be opened.
+        """
+        with self._lock:
+            self._give_up_reserve()
+            self._empty_log()
+            with contextlib.suppress(sqlite3.Error):
+                self._database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _empty_log(self) -> None:
         """Shrink the database and move the log into it, as far as there is room."""
