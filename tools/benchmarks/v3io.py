@@ -2,13 +2,12 @@
 
 ``python tools/benchmarks/v3io.py [--gate] [--rounds N]``. The server is written in C, so that it is never the limit.
 Each contender runs in a process of its own (:mod:`v3io_worker`), the original in an environment of its own that is made
-on first use. A round's time is the median of its operations, or, for those as long as a time slice (batch, records;
-five in a round), the shortest, since another process's turn is in most of them; a figure is the median over the rounds
-of the ratio to the other contender in the *same* round. "ours again" is a second process of ours, whose ratios show how
-far noise alone goes. Calls are measured without decoding their output, which both clients do on demand; the scan and
-the records are measured with it. Server and contenders share a processor, see :func:`pin`; where calls are made at once
-they have one each, since the server's work would otherwise be part of every contender's time, and the same on one
-processor is printed below it.
+on first use. A round's time is the median of its operations; a figure is the median over the rounds of the ratio to the
+other contender in the *same* round. "ours again" is a second process of ours, whose ratios show how far noise alone
+goes. Calls are measured without decoding their output, which both clients do on demand; the scan and the records are
+measured with it. Server and contenders share a processor, see :func:`pin`; where calls are made at once every contender
+has one of its own, as a client on another machine has, since the server's work would otherwise be part of every
+contender's time; the same on one processor is printed below it.
 """
 
 from __future__ import annotations

@@ -23,8 +23,6 @@ ATTRIBUTES = {"age": 42, "feature": "mustache"}
 RECORDS = [{"data": b"x" * 1024, "shard_id": index % 8} for index in range(1000)]
 BODY = b"x" * 200
 CALLS_AT_ONCE = 8
-FEW = 10
-"""Up to so many operations the shortest counts, above the median."""
 BATCH_CALLS = 1000
 
 
@@ -194,9 +192,7 @@ def measure(contender, scenario, operations):
             run()
             samples.append(time.perf_counter() - began)
     cpu = time.process_time() - cpu
-    # Long operations are interrupted by whatever else the machine does: the shortest was least disturbed.
-    typical = statistics.median(samples) if operations > FEW else min(samples)
-    return typical, cpu / operations
+    return statistics.median(samples), cpu / operations
 
 
 def main():

@@ -137,7 +137,7 @@ def encode(attributes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             encoded[name] = {"S": value}
             continue
         if kind is int:
-            encoded[name] = {"N": str(value)}
+            encoded[name] = {"N": f"{value}"}
             continue
         encoder = _encoders.get(kind)
         if encoder is None:
