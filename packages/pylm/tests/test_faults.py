@@ -431,7 +431,10 @@ def http_template(address, url):
     return template, db
 
 
-def test_e22_a_web_server_that_is_down_is_a_failure_not_the_payload(address, running, client):
+def test_e22_a_web_server_that_is_down_is_a_failure_not_the_payload(
+    address, running, client, monkeypatch
+):
+    monkeypatch.setattr("pylm.parts.connections.STARTING_S", (0.01,))
     template, db = http_template(address, "http://127.0.0.1:1/")
     running(template)
     talk = client("server", db, logging_level=logging.CRITICAL)

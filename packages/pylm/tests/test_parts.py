@@ -1,5 +1,6 @@
 """Parts by themselves and in templates; the web worker; the old components; persistence."""
 
+import concurrent.futures
 import io
 import json
 import logging
@@ -15,6 +16,7 @@ from pylm.components import endpoints
 from pylm.components import services as old_services
 from pylm.components.servers import ServerTemplate as OldTemplate
 from pylm.parts.connections import (
+    HttpConnection,
     PullBypassConnection,
     PullConnection,
     PushBypassConnection,
@@ -354,6 +356,35 @@ def test_request_endpoints_get_their_answers(address, running):
     req.close(0)
     assert components.__doc__
     assert old_connections.HttpConnection.keeps_broker is False
+
+
+def test_a_web_server_may_start_after_the_message_came(address, running, client):
+    pull, pub, db, web = (address() for _ in range(4))
+    port = int(web.rpartition(":")[2])
+    template = ServerTemplate(logging.CRITICAL)
+    template.register_inbound(PullService, "Pull", pull, route="Http")
+    template.register_outbound(HttpConnection, "Http", f"http://127.0.0.1:{port}/", route="Pub")
+    template.register_outbound(PubService, "Pub", pub, server="server")
+    template.register_bypass(CacheService, "Cache", db)
+    template.preset_cache(name="server", pull_address=pull, pub_address=pub)
+    running(template)
+
+    class Handler(RequestHandler):
+        def foo(self, payload):
+            return payload + b" done"
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client("server", db).eval, "server.foo", b"mine", timeout=20)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            answer.result(0.2)
+        web = DebugServer("127.0.0.1", port, Handler)
+        serving = threading.Thread(target=web.serve_forever)
+        serving.start()
+        try:
+            assert answer.result(20) == b"mine done"
+        finally:
+            web.shutdown()
+            serving.join()
 
 
 # Persistence

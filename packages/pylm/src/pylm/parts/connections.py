@@ -8,7 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import sys
-import urllib.error
+import time
 import urllib.request
 from typing import Any
 
@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 HTTP_TIMEOUT_S = 30.0
+STARTING_S: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0)
+"""Pauses before a web server that refuses connections is tried again."""
 
 
 class RepConnection(Fixed, Inbound):
@@ -135,8 +137,9 @@ class HttpConnection(Outbound):
         max_workers: Requests at a time for the messages one message is scattered into.
         messages: Stop after so many messages; for tests.
 
-    When the web server fails, the feedback is the message with a failure (the original returned the request itself as
-    if it were the result).
+    A web server that refuses connections may be starting: nothing was sent, so it is tried again for some seconds. When
+    it fails, the feedback is the message with a failure (the original returned the request itself as if it were the
+    result).
     """
 
     def __init__(
@@ -175,13 +178,19 @@ class HttpConnection(Outbound):
         request = urllib.request.Request(  # noqa: S310 - the URL is the caller's
             self.url, frame, {"Content-Type": "application/octet-stream"}
         )
-        try:
-            with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:  # noqa: S310
-                body: bytes = answer.read()
-        except (urllib.error.URLError, OSError) as error:
-            self.logger.error("%s failed: %s", self.url, error)
-            return self._failed(frame, error) or b""
-        return body
+        pauses = iter(STARTING_S)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:  # noqa: S310
+                    body: bytes = answer.read()
+                return body
+            except OSError as error:
+                refused = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+                pause_s = next(pauses, None) if refused else None
+                if pause_s is None:
+                    self.logger.error("%s failed: %s", self.url, error)
+                    return self._failed(frame, error) or b""
+            time.sleep(pause_s)
 
     def cleanup(self) -> None:
         """Close the sockets and the pool; idempotent."""
