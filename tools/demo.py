@@ -36,7 +36,7 @@ CHAPTERS = pathlib.Path(__file__).parent / "chapters"
 ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "ya-httpx-client")
 LIMIT_S = 120.0
 STOP_S = 30.0
-PAUSE_S = 1.0  # between two runs of a chapter on the page
+PAUSE_S = 3.0  # between two runs of a chapter on the page
 INTERRUPTED = 130
 PLAIN_WIDTH = 120  # where the output goes to a file
 

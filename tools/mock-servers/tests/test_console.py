@@ -55,14 +55,21 @@ def recorded(**values):
         recorded(method="GET", request_headers=[]),
         recorded(method="HEAD", request_headers=[]),
         recorded(request_headers=[("authorization", "Bearer hidden"), ("x-a", "b c")]),
+        recorded(request_headers=[("x-api-token", "Bearer hidden")]),
+        recorded(request_body=b'{"it": "isn\'t", "password": "Bearer hidden", "n": 1}'),
+        recorded(target="/models?a=$HOME&token=Bearer%20hidden&b=1", request_headers=[]),
     ],
-    ids=["quotes", "binary", "at sign", "get", "head", "secret"],
+    ids=[
+        *("quotes", "binary", "at sign", "get", "head", "secret"),
+        *("secret of ramen", "secret in the body", "secret in the query"),
+    ],
 )
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl_line_sends_the_same_request_again(loudml_server, exchange):
     line = curl_line(exchange, loudml_server.url)
     assert "hidden" not in line
-    environment = {"SECRET": "Bearer hidden", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    secret = "Bearer%20hidden" if "%20" in exchange.target else "Bearer hidden"
+    environment = {"SECRET": secret, "PATH": "/usr/local/bin:/usr/bin:/bin"}
     subprocess.run(["sh", "-c", line], check=True, capture_output=True, env=environment)
     again = loudml_server.traffic.requests[-1]
     assert (again.method, again.target, again.request_body) == (
@@ -113,6 +120,17 @@ def test_sample_tells_rates_and_prefers_what_went_wrong():
     assert {104, 106} < {row["number"] for row in update["rows"]}
     assert [row["at"] for row in update["rows"]] == sorted(row["at"] for row in update["rows"])
     assert sampler.update()["new"] == 0
+
+
+def test_sample_lets_no_busy_server_hide_a_quiet_one():
+    busy = Served(
+        [recorded(status=200, started_at=float(i), duration_s=0.1) for i in range(5000, 6000)]
+    )
+    quiet = Served([recorded(status=200, started_at=float(i)) for i in range(3)])
+    update = Sampler(lambda: [Panel("busy", busy), Panel("quiet", quiet)]).update()
+    assert (update["new"], len(update["rows"])) == (1003, ROWS)
+    assert [row["number"] for row in update["rows"] if row["panel"] == "quiet"] == [1, 2, 3]
+    assert [row["number"] for row in update["rows"] if row["panel"] == "busy"][-1] == 1000
 
 
 def test_page_and_its_files_are_served(console):
@@ -223,8 +241,9 @@ def test_pipeline_shows_what_the_pylm_command_reports(pylm_like):
             time.sleep(0.01)
         assert shown.throughput() == (10, 3.04)
         first, second, third = shown.state()["servers"]
+        assert shown.state()["workers"] == [{"of": "crew", "name": "w"}]
     assert first == {"name": "clean", "state": "up", "rate": 2.0, "received": 7}
-    assert second["workers"] == ["w"]
+    assert second == {"name": "crew", "state": "up", "rate": 1.0, "received": 3}
     assert third == {"name": "x", "state": "down"}
 
 
@@ -300,6 +319,19 @@ def test_page_follows_a_thousand_requests_per_second_and_injects_faults(make_lou
             assert page.evaluate(
                 f"{pipeline_panel}.querySelector('.buttons').offsetParent === null"
             )
+            set_filter = (
+                "document.getElementById('filter').value = '{}';"
+                "document.getElementById('filter').dispatchEvent(new Event('input'));"
+                "document.querySelectorAll('#rows tr').length"
+            )
+            assert page.evaluate(set_filter.format("no such path")) == 0
+            assert page.evaluate("document.getElementById('empty').hidden") is False
+            assert page.evaluate(set_filter.format("get /models/m 200".upper())) > 100
+            assert page.evaluate(set_filter.format("")) > 100
+            only = "document.getElementById('only').click();"
+            count = "document.querySelectorAll('#rows tr').length"
+            assert page.evaluate(only + count) == 0  # the chosen one is no server
+            assert page.evaluate(only + count) > 100
             page.evaluate("document.querySelector('#rows tr').click()")
             page.until("document.getElementById('curl')?.textContent.startsWith('curl -sS')")
             page.evaluate(

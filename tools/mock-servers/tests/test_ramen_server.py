@@ -121,6 +121,19 @@ def test_a_repetition_is_accepted_and_not_stored_again(ramen_server, ask):
     assert ramen_server.store.stats()["attempts"] == {"accepted": 2, "duplicate": 1}
 
 
+def test_state_shows_the_newest_messages_without_their_secrets(ramen_server, ask):
+    ask(body=zlib.compress(b'{"password":"hidden"}'))
+    ask(target=PATH.replace("imx", "b") + "?reqid=r2")
+    state = ask("GET", "/_mock/state", None)[1]
+    assert (state["messages"], state["attempts"]) == (2, {"accepted": 2})
+    assert [row["sender"] for row in state["newest_messages"]] == ["b", "imx"]
+    assert state["newest_messages"][1]["body"] == '{"password":"***"}'
+    assert {row["path"]: row["messages"] for row in state["messages_by_path"]} == {
+        PATH.rstrip("/"): 1,
+        PATH.replace("imx", "b").rstrip("/"): 1,
+    }
+
+
 def test_one_request_id_with_two_bodies_is_a_conflict(ramen_server, ask):
     ask()
     ask(body=b'{"a":2}')

@@ -426,8 +426,25 @@ def test_data_outlive_the_server(tmp_path):
 
 def test_reset_empties_and_state_counts(call):
     call("PUT", "/users/o", b"123")
+    put(call, "first", n=1)
+    put(call, "second", n=2, text="a")
+    call.call("CreateStream", "/users/st/", 204, ShardCount=2)
+    records = [{"Data": b64(text), "ShardId": 1} for text in ("old", "new")]
+    call.call("PutRecords", "/users/st/", Records=records)
     state = json.loads(call("GET", "/_mock/state")[2])
-    assert state["containers"]["users"] == {"objects": 1, "bytes": 3}
+    assert {"name": "users", "objects": 4, "bytes": 9} in state["containers"]
+    assert state["tables"] == [
+        {
+            "table": "users/t",
+            "items": 2,
+            "newest": [{"item": "second", "n": "2", "text": "a"}, {"item": "first", "n": "1"}],
+        }
+    ]
+    empty, filled = state["streams"][0]["shards"]
+    assert state["streams"][0]["stream"] == "users/st"
+    assert empty == {"shard": 0, "records": 0, "newest": ""}
+    assert filled == {"shard": 1, "records": 2, "newest": "new"}
+    assert [found["object"] for found in state["newest_objects"]] == ["users/o"]
     call("POST", "/_mock/reset")
     assert call("GET", "/users/o")[0] == 404
     assert call("PUT", "/users/o", b"1")[0] == 200

@@ -7,31 +7,37 @@ and by the console page.
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import threading
+import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["HIDDEN_HEADERS", "Exchange", "TrafficLog"]
+from mock_servers.secrets import HIDDEN, hide, is_secret
 
-HIDDEN_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "set-cookie", "x-v3io-session-key"}
-)
-"""Headers, lower case, whose value never leaves the process through HTTP."""
+__all__ = ["Exchange", "TrafficLog"]
 
 Headers = list[tuple[str, str]]
+SHOWN_BYTES = 65536
 
 
 def _shown_headers(headers: Headers) -> Headers:
-    return [(name, "***" if name.lower() in HIDDEN_HEADERS else value) for name, value in headers]
+    return [(name, HIDDEN if is_secret(name) else value) for name, value in headers]
 
 
-def _shown_body(body: bytes) -> dict[str, str]:
+def _shown_body(body: bytes, headers: Headers) -> dict[str, str]:
+    codings = [value for name, value in headers if name.lower() == "content-encoding"]
+    if body and codings in (["gzip"], ["deflate"]):
+        with contextlib.suppress(zlib.error):
+            body = zlib.decompressobj(wbits=zlib.MAX_WBITS + 32).decompress(body, SHOWN_BYTES)
     try:
-        return {"text": body.decode()}
-    except UnicodeDecodeError:
+        return {"text": hide(body.decode())}
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":  # cut inside a character
+            return {"text": hide(body[: error.start].decode())}
         return {"base64": base64.b64encode(body).decode()}
 
 
@@ -79,20 +85,23 @@ class Exchange:
         return self.target.partition("?")[0]
 
     def shown(self) -> dict[str, Any]:
-        """Return the record as JSON values, secrets hidden, bodies as ``{"text": ...}`` or ``{"base64": ...}``."""
+        """Return the record as JSON values: secrets hidden, bodies as ``{"text": ...}`` or ``{"base64": ...}``.
+
+        A compressed body (gzip, deflate) is shown as what it holds, at most :data:`SHOWN_BYTES` of it.
+        """
         return {
             "number": self.number,
             "server": self.server,
             "node": self.node,
             "started_at": self.started_at,
             "method": self.method,
-            "target": self.target,
+            "target": hide(self.target),
             "request_headers": _shown_headers(self.request_headers),
-            "request_body": _shown_body(self.request_body),
+            "request_body": _shown_body(self.request_body, self.request_headers),
             "request_size": self.request_size,
             "status": self.status,
             "response_headers": _shown_headers(self.response_headers),
-            "response_body": _shown_body(self.response_body),
+            "response_body": _shown_body(self.response_body, self.response_headers),
             "response_size": self.response_size,
             "duration_s": self.duration_s,
             "fault": self.fault,

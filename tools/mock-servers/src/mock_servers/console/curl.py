@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import shlex
 
-from mock_servers.traffic import HIDDEN_HEADERS, Exchange
+from mock_servers.secrets import is_secret, split
+from mock_servers.traffic import Exchange
 
 __all__ = ["SECRET_VARIABLE", "curl_line"]
 
@@ -19,8 +20,9 @@ OWN_HEADERS = frozenset(
 def curl_line(exchange: Exchange, url: str) -> str:
     """Return the line for a POSIX shell.
 
-    A hidden header becomes ``"name: $SECRET"``, so that the line holds no secret and runs with the variable set. A
-    binary body travels as base64 through a pipe. A body that the record cut is named as cut in a comment.
+    A hidden header becomes ``"name: $SECRET"``, so that the line holds no secret and runs with the variable set; so do
+    the secrets of a JSON body and of a query. A binary body travels as base64 through a pipe. A body that the record
+    cut is named as cut in a comment.
 
     Args:
         exchange: The recorded request.
@@ -34,7 +36,7 @@ def curl_line(exchange: Exchange, url: str) -> str:
     for name, value in exchange.request_headers:
         if name in OWN_HEADERS:
             continue
-        if name in HIDDEN_HEADERS:
+        if is_secret(name):
             words += ["-H", f'"{name}: ${SECRET_VARIABLE}"']
         else:
             words += ["-H", shlex.quote(f"{name}: {value}")]
@@ -50,11 +52,16 @@ def curl_line(exchange: Exchange, url: str) -> str:
             before = f"printf %s {base64.b64encode(body).decode()} | base64 -d | "
             words += ["--data-binary", "@-"]
         else:
-            words += ["--data-raw", shlex.quote(text)]
-    words.append(shlex.quote(url + exchange.target))
+            words += ["--data-raw", _quote(text)]
+    words.append(_quote(url + exchange.target))
     cut = exchange.request_size - len(body)
     return (
         before
         + " ".join(words)
         + (f"  # {cut} more bytes of the body were not kept" if cut else "")
     )
+
+
+def _quote(text: str) -> str:
+    """Return a text as one word of the shell, the variable in the place of its secrets."""
+    return f'"${SECRET_VARIABLE}"'.join(map(shlex.quote, split(text)))

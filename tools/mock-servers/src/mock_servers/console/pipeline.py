@@ -178,17 +178,16 @@ class Pipeline(_Child):
         self._lines: IO[bytes] | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return the newest reading: ``{"cluster": NAME, "servers": [...]}``, of each server its state and figures."""
+        """Return the newest reading: ``{"cluster": NAME, "servers": [...], "workers": [...]}``, of each its figures."""
         reading = self._reading
-        servers = []
+        servers, workers = [], []
         for server in reading["servers"]:
             shown = {key: server[key] for key in SHOWN if server.get(key) is not None}
             if (rate := server.get("rate")) is not None:
                 shown["rate"] = round(rate, 1)
-            if workers := server.get("workers"):
-                shown["workers"] = [worker["name"] for worker in workers]
             servers.append(shown)
-        return {**reading, "servers": servers}
+            workers += [{"of": server["name"], **worker} for worker in server.get("workers", ())]
+        return {**reading, "servers": servers, "workers": workers}
 
     def throughput(self) -> tuple[int, float]:
         """Return how many messages all servers have received, and how many they receive per second."""

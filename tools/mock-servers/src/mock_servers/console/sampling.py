@@ -1,17 +1,20 @@
 """What the page is told four times a second: rates of each server, and as many requests as a person can follow.
 
 At a thousand requests per second a page that shows every one is neither smooth nor readable. Each update carries at
-most :data:`ROWS` requests, those with a fault or an error first, and says how many there were.
+most :data:`ROWS` requests, of each server as many as of any other, those with a fault or an error first and then the
+newest, and says how many there were.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mock_servers.console.panel import Panel
+from mock_servers.secrets import hide
 from mock_servers.traffic import Exchange, TrafficLog
 
 __all__ = ["ROWS", "Sampler"]
@@ -27,7 +30,7 @@ def _row(panel: str, exchange: Exchange) -> dict[str, Any]:
         "node": exchange.node,
         "at": exchange.started_at,
         "method": exchange.method,
-        "target": exchange.target[:TARGET_LENGTH],
+        "target": hide(exchange.target)[:TARGET_LENGTH],
         "status": exchange.status,
         "ms": round(exchange.duration_s * 1000, 2),
         "size": exchange.response_size,
@@ -43,6 +46,16 @@ def _quantile(durations: Sequence[float], share: float) -> float | None:
     if not durations:
         return None
     return round(durations[min(len(durations) - 1, int(share * len(durations)))] * 1000, 2)
+
+
+def _sample(fresh: Mapping[str, Sequence[Exchange]]) -> list[tuple[str, Exchange]]:
+    """Return at most :data:`ROWS` requests, the panels taking turns."""
+    turns: list[list[tuple[str, Exchange]]] = []
+    for panel, exchanges in fresh.items():
+        best = sorted(exchanges, key=lambda exchange: (_is_bad(exchange), exchange.number))
+        turns.append([(panel, exchange) for exchange in reversed(best[-ROWS:])])
+    taken = [pair for turn in itertools.zip_longest(*turns) for pair in turn if pair is not None]
+    return taken[:ROWS]
 
 
 class Sampler:
@@ -75,7 +88,7 @@ class Sampler:
         elapsed_s = None if self._read_at is None else max(now - self._read_at, 1e-3)
         self._read_at = now
         shown: list[dict[str, Any]] = []
-        fresh: list[tuple[str, Exchange]] = []
+        fresh: dict[str, list[Exchange]] = {}
         new = 0
         for panel in self._panels():
             entry: dict[str, Any] = {"name": panel.name, "nodes": panel.nodes}
@@ -94,12 +107,11 @@ class Sampler:
                     "p99": _quantile(durations, 0.99),
                     "faults": panel.server.faults.shown(),
                 }
-                fresh += [(panel.name, exchange) for exchange in exchanges]
+                fresh[panel.name] = exchanges
                 new += count
             elif panel.throughput is not None:
                 total, rate = panel.throughput()
                 entry |= {"total": total, "rate": round(rate, 1), "p50": None, "unit": "messages"}
             shown.append(entry)
-        fresh.sort(key=lambda pair: (_is_bad(pair[1]), pair[1].started_at))
-        chosen = sorted(fresh[-ROWS:], key=lambda pair: pair[1].started_at)
+        chosen = sorted(_sample(fresh), key=lambda pair: pair[1].started_at)
         return {"panels": shown, "rows": [_row(*pair) for pair in chosen], "new": new}

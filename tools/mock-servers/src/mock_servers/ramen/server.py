@@ -77,7 +77,7 @@ class RamenServer(StoredServer):
             node="ramen",
             faults=self.faults,
             traffic=self.traffic,
-            state=self.store.stats,
+            state=self.store.shown,
             reset=self.reset,
         )
         self._thread = ServerThread(self, port=port, name="mock-ramen", ssl_context=ssl_context)

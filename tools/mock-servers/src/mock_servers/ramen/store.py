@@ -14,7 +14,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mock_servers.secrets import hide
+
 __all__ = ["Store"]
+
+SHOWN_BYTES = 200
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -158,6 +162,26 @@ class Store:
                     select("SELECT result, count(*) FROM attempts GROUP BY result").fetchall()
                 ),
             }
+
+    def shown(self) -> dict[str, Any]:
+        """Return :meth:`stats`, messages by path, and the ten newest with the start of their bodies."""
+        with self._lock:
+            select = self._database.execute
+            kinds = select(
+                "SELECT path, count(*) AS messages, max(received_at) AS newest_at FROM messages"
+                " GROUP BY path ORDER BY newest_at DESC LIMIT 20"
+            ).fetchall()
+            newest = select(
+                "SELECT number, received_at, category, system_serial, sender, data_type, reqid, body FROM messages"
+                " ORDER BY number DESC LIMIT 10"
+            ).fetchall()
+        return {
+            **self.stats(),
+            "messages_by_path": [dict(row) for row in kinds],
+            "newest_messages": [
+                {**dict(row), "body": hide(_text(row["body"][:SHOWN_BYTES]))} for row in newest
+            ],
+        }
 
     def wait(self, count: int, timeout_s: float) -> bool:
         """Wait until there are ``count`` messages; return whether there are.

@@ -18,6 +18,7 @@ from mock_servers.v3io.access import Access, Grant
 from mock_servers.v3io.app import V3ioApplication
 from mock_servers.v3io.items import ScanKnobs
 from mock_servers.v3io.store import Store
+from mock_servers.v3io.summary import summarize
 
 __all__ = ["DEFAULT_CONTAINERS", "V3ioServer"]
 
@@ -68,7 +69,7 @@ class V3ioServer(StoredServer):
                 node="v3io",
                 faults=self.faults,
                 traffic=self.traffic,
-                state=self.store.summary,
+                state=lambda: summarize(self.store),
                 reset=application.reset,
             ),
             port=port,

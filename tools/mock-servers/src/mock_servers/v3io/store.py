@@ -12,7 +12,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mock_servers.v3io.errors import (
     container_not_found,
@@ -264,23 +264,6 @@ class Store:
     def commit(self) -> None:
         """Make everything written so far durable."""
         self.sql.commit()
-
-    def summary(self) -> dict[str, Any]:
-        """Return counts of what is stored, for ``/_mock/state``."""
-        counts = "SELECT count(*), coalesce(sum(size), 0) FROM nodes WHERE container = ? AND kind IN (0, 3)"
-        return {
-            "containers": {
-                name: dict(
-                    zip(
-                        ("objects", "bytes"),
-                        self.sql.execute(counts, (number,)).fetchone(),
-                        strict=True,
-                    )
-                )
-                for number, name, _ in self.containers()
-            },
-            "records": self.sql.execute("SELECT count(*) FROM records").fetchone()[0],
-        }
 
     def clear(self) -> None:
         """Back to the containers of the start, empty."""

@@ -115,15 +115,18 @@ class Daemon(Grid):
             bell.close()
 
     def status(self) -> list[dict[str, Any]]:
-        """Return one row per provider: name, id, whether it is up, agreements and activities."""
+        """Return one row per provider: name, id, whether it is up, and what it has to do."""
         return [
             {
                 "name": provider.config.name,
-                "node_id": provider.node_id,
                 "online": provider.online,
+                "slots": provider.config.slots,
                 "agreements": len(provider.agreements),
                 "activities": len(provider.units),
+                "connections": sum(tunnel.unit.provider is provider for tunnel in self.tunnels),
+                "carried_bytes": provider.carried_bytes,
                 "isolated": all(unit.exe.isolated for unit in provider.units.values()),
+                "node_id": provider.node_id,
             }
             for provider in self.providers
         ]

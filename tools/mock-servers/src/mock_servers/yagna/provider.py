@@ -148,6 +148,7 @@ class Provider:
         self.units: dict[str, Unit] = {}
         self.agreements: dict[str, Agreement] = {}
         self.online = True
+        self.carried_bytes = 0  # over the VPN, both directions
         self.offer_id: str | None = None
         self._events_seen = 0
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -110,6 +110,7 @@ class Tunnel:
             if message["type"] != "websocket.receive":
                 return
             data: bytes = message.get("bytes") or (message.get("text") or "").encode()
+            self.unit.provider.carried_bytes += len(data)
             await self._delay()
             self._look_for_trigger()
             allowed = self._allowed("sent_bytes", self.sent, data)
@@ -132,6 +133,7 @@ class Tunnel:
                 return
             if not data:
                 return
+            self.unit.provider.carried_bytes += len(data)
             await self._delay()
             self._look_for_trigger()
             allowed = self._allowed("received_bytes", self.received, data)
