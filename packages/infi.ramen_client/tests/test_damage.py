@@ -14,9 +14,9 @@ import zlib
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infi.ramen_client.diskqueue import DiskQueue, Outcome, QueueFiles
+from infi.ramen_client.diskqueue import DeadLetters, DiskQueue, Outcome, QueueFiles
 from infi.ramen_client.diskqueue.pages import rows as rows_of_pages
-from infi.ramen_client.errors import QueueFull
+from infi.ramen_client.errors import QueueError, QueueFull
 
 PAGE = 4096
 
@@ -222,6 +222,28 @@ def test_nonsense_is_no_rows_and_no_crash(tmp_path_factory, data, wal):
     pathlib.Path(f"{path}-wal").write_bytes(wal)
     for row in rows_of_pages(str(path)):
         assert isinstance(row[6], bytes)
+
+
+def test_damaged_dead_letters_go_to_quarantine_and_new_ones_are_kept(files, make_queue, caplog):
+    queue = make_queue()
+    queue.push(message(1))
+    queue.push(message(2))
+    dead = DeadLetters(files)
+    first, second = queue.read(limit=2)
+    dead.add(first, reqid="r1", reason="no")
+    with open(files.dead, "r+b") as file:
+        file.write(b"junk" * 300)
+    dead.add(second, reqid="r2", reason="no")
+    assert [letter["reqid"] for letter in dead.list()] == ["r2"]
+    with open(files.dead, "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (os.path.getsize(files.dead) - 4096))
+    with pytest.raises(QueueError, match="dead letters") as caught:
+        dead.list()
+    assert caught.value.filename == files.dead
+    assert dead.count() == 0
+    assert len(os.listdir(files.quarantine)) == 2
+    assert caplog.text.count("The dead letters are damaged") == 2
 
 
 FULL_DISK = """

@@ -128,7 +128,7 @@ def test_a_dead_letter_that_cannot_be_written_holds_its_path_only(ramen_server, 
     os.mkdir(reader.dead_letters._files.dead)
     assert reader.run(blocking=False) == 1
     assert reqids(ramen_server) == ["good"]
-    assert "cannot write a dead letter" in reader.stats.last_error
+    assert "cannot use the dead letters" in reader.stats.last_error
     assert writer.queue_size() == 1
     os.rmdir(reader.dead_letters._files.dead)
     assert reader.run(blocking=False) == 1

@@ -284,20 +284,23 @@ def is_full(error: BaseException) -> bool:
     )
 
 
-def translated(error: Exception, files: QueueFiles, doing: str) -> QueueError:
-    """Return the error of this package for one of SQLite or of the system."""
+def translated(
+    error: Exception, files: QueueFiles, doing: str, *, path: str | None = None
+) -> QueueError:
+    """Return the error of this package for one of SQLite or of the system, on the database or another file."""
     if isinstance(error, QueueError):
         return error
+    path = path or files.database
     what = f"cannot {doing} the queue"
     if is_full(error):
         return QueueFull(
             errno.ENOSPC,
             f"{what}: no room ({error}); free some, or lower max_queue_size",
-            files.database,
+            path,
         )
     if "locked" in str(error) or "busy" in str(error):
         return QueueBusy(
-            f"{what} {files.database}: {error}; another program keeps it locked, nothing was stored"
+            f"{what} {path}: {error}; another program keeps it locked, nothing was stored"
         )
     code = (error.errno if isinstance(error, OSError) else None) or errno.EIO
-    return QueueError(code, f"{what}: {error}", files.database)
+    return QueueError(code, f"{what}: {error}", path)

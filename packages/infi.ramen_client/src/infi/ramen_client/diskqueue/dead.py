@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from infi.ramen_client.diskqueue.database import translated
-from infi.ramen_client.diskqueue.files import QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.database import is_damage, translated
+from infi.ramen_client.diskqueue.files import DIRECTORY_MODE, QueueFiles, sync_directory
 from infi.ramen_client.errors import QueueError
 
 __all__ = ["BODY_LIMIT", "DeadLetters"]
+
+logger = logging.getLogger("ramen_client")
 
 BODY_LIMIT = 64 * 1024
 """Bytes of the server's reply that are kept."""
@@ -49,23 +52,64 @@ class DeadLetters:
 
     @contextlib.contextmanager
     def _opened(self) -> Any:
+        path = self._files.dead
+        number = self._inode()
         try:
-            with contextlib.suppress(FileExistsError):
-                os.close(self._files.open(self._files.dead, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-                sync_directory(self._files.directory)
-            with contextlib.closing(
-                sqlite3.connect(
-                    self._files.dead, isolation_level=None, timeout=self._busy_timeout_s
-                )
-            ) as connection:
-                connection.execute("PRAGMA synchronous = EXTRA")
-                connection.execute(_TABLE)
-                connection.row_factory = sqlite3.Row
+            try:
+                connection = self._connect()
+            except sqlite3.Error as cause:
+                if not is_damage(cause):
+                    raise
+                self._set_apart(cause, number)
+                number = None
+                connection = self._connect()
+            with contextlib.closing(connection):
                 yield connection
         except (sqlite3.Error, OSError) as cause:
             if isinstance(cause, QueueError):
                 raise
-            raise translated(cause, self._files, "write a dead letter of") from cause
+            if is_damage(cause):
+                self._set_apart(cause, number)
+            raise translated(cause, self._files, "use the dead letters of", path=path) from cause
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self._files.dead
+        with contextlib.suppress(FileExistsError):
+            os.close(self._files.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            sync_directory(self._files.directory)
+        connection = sqlite3.connect(path, isolation_level=None, timeout=self._busy_timeout_s)
+        try:
+            connection.execute("PRAGMA synchronous = EXTRA")
+            connection.execute(_TABLE)
+            connection.row_factory = sqlite3.Row
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _inode(self) -> int | None:
+        try:
+            return os.stat(self._files.dead).st_ino
+        except OSError:
+            return None
+
+    def _set_apart(self, cause: BaseException, number: int | None) -> None:
+        """Move a damaged file into the quarantine, unless another process has done so; the next use makes a new one.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        if number is None or number != self._inode():
+            return
+        os.makedirs(self._files.quarantine, DIRECTORY_MODE, exist_ok=True)
+        folder = os.path.join(self._files.quarantine, f"dead-{time.time_ns()}")
+        os.mkdir(folder, DIRECTORY_MODE)
+        for path in (self._files.dead + "-journal", self._files.dead):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, os.path.join(folder, os.path.basename(path)))
+        sync_directory(folder)
+        sync_directory(self._files.directory)
+        logger.error("The dead letters are damaged (%s) and now in %s", cause, folder)
 
     def add(
         self,
