@@ -1,7 +1,7 @@
 """The part of the chaos suite that has no HTTP: pylm jobs on a master and workers that are killed.
 
-The client reaches the master through one fault proxy for each of its three sockets, and one of the three workers is
-connected as an original's is, through two more; the others use the acknowledged channel. A seeded generator kills,
+The client reaches the master through one fault proxy for each of its three sockets, one of the three workers is
+connected as an original's is, through two more, and the others by the acknowledged channel, through a sixth. A seeded generator kills,
 pauses and restarts master and workers and cuts, slows, half-opens and blinds the proxies. Two workloads go on
 meanwhile: jobs that may run again, in batches, and single jobs that must not.
 """
@@ -54,12 +54,13 @@ class Crew(Task):
         self._log = folder / "pylm-executions"
         self._random = random.Random(seed)
         # in the order of the constructor of a master: pull, pub, workers' pull and push, db
-        ports = free_ports(5)
+        *ports, router = free_ports(6)
         self._addresses = [f"tcp://127.0.0.1:{port}" for port in ports]
+        self._router = f"tcp://127.0.0.1:{router}"
         self._commands = {}
         self._processes = {}
         pull, publish, worker_pull, worker_push, db = ports
-        upstreams = (db, pull, publish, worker_push, worker_pull)
+        upstreams = (db, pull, publish, worker_push, worker_pull, router)
         self._proxies = [FaultProxy(f"127.0.0.1:{port}", seed=seed) for port in upstreams]
         self._context = zmq.Context()
         self._client = None
@@ -80,10 +81,10 @@ class Crew(Task):
         proxied = [f"tcp://{proxy.start().address}" for proxy in self._proxies]
         log, db = str(self._log), self._addresses[-1]
         self._commands = {
-            "master": ("master", log, *self._addresses),
-            "worker-1": ("worker", log, db),
-            "worker-2": ("worker", log, db),
-            "worker-3": ("worker", log, db, *proxied[3:]),
+            "master": ("master", log, self._router, *self._addresses),
+            "worker-1": ("worker", log, proxied[5], db),
+            "worker-2": ("worker", log, proxied[5], db),
+            "worker-3": ("worker", log, proxied[5], db, *proxied[3:5]),
         }
         for name in self._commands:
             self._run(name)

@@ -1,4 +1,6 @@
-"""A process of a small pylm cluster, to be killed: ``pylm_roles.py master|worker LOG ADDRESS ...``.
+"""A process of a small pylm cluster, to be killed: ``pylm_roles.py master|worker LOG ROUTER ADDRESS ...``.
+
+ROUTER is the address of the acknowledged channel, for a worker perhaps that of a proxy before it.
 
 The function ``crew.keep`` writes its message down as one line of LOG before it returns it, so that executions can be
 counted afterwards.
@@ -11,7 +13,7 @@ import sys
 from pylm.config import ServerOptions
 from pylm.servers import Master, Worker
 
-OPTIONS = {"log_level": logging.CRITICAL, "options": ServerOptions(heartbeat_s=0.2)}
+QUIET = {"log_level": logging.CRITICAL}
 
 
 class Keeper(Worker):
@@ -23,12 +25,13 @@ class Keeper(Worker):
         return message
 
 
-def main(role, log, *addresses):
+def main(role, log, router, *addresses):
     """Run one process until it is ended."""
+    options = ServerOptions(heartbeat_s=0.2, router_address=router)
     if role == "master":
-        Master("crew", *addresses, **OPTIONS).start()
+        Master("crew", *addresses, **QUIET, options=options).start()
         return
-    worker = Keeper("", *addresses, **OPTIONS)
+    worker = Keeper("", *addresses, **QUIET, options=options)
     worker.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     worker.start()
 

@@ -446,6 +446,29 @@ def test_a_master_reports_its_figures(master, worker, talk):
     assert figures["workers"][0]["name"] == "w"
 
 
+def test_the_acknowledged_channel_may_have_a_settled_address(address, running, client):
+    class Hand(Worker):
+        def foo(self, message):
+            return message
+
+    settled, options = address(), {"log_level": logging.CRITICAL}
+    master = running(
+        Master(
+            "m",
+            *(address() for _ in range(5)),
+            **options,
+            options=ServerOptions(router_address=settled.replace("127.0.0.1", "0.0.0.0")),
+        )
+    )
+    told = master.cache.get("worker_router_address").decode()
+    assert told == settled.replace("127.0.0.1", "_")
+    for router_address in (None, settled):
+        options_of_worker = ServerOptions(router_address=router_address, channel="router")
+        hand = running(Hand("w", master.db_address, **options, options=options_of_worker))
+        assert hand._router_address == settled
+    assert client("m", master.db_address, logging_level=50).eval("m.foo", b"x") == b"x"
+
+
 def test_strange_frames_on_every_socket_leave_the_master_alive(master, worker, talk):
     worker("w")
     context = zmq.Context.instance()

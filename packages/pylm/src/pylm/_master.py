@@ -70,9 +70,11 @@ class MasterEngine(Engine):
         self.worker_pull_socket = self._open(zmq.PULL, bind=pull_address)
         self.worker_push_socket = self._open(zmq.PUSH, bind=push_address)
         self.worker_push_socket.linger = 0
-        scheme, _, rest = push_address.partition("://")
+        router = self.options.router_address
+        scheme, _, rest = (router or push_address).partition("://")
         host = rest.rpartition(":")[0] if scheme == "tcp" else rest
-        router = f"tcp://{host}:*" if scheme == "tcp" else f"{scheme}://{rest}-router"
+        if router is None:
+            router = f"tcp://{host}:*" if scheme == "tcp" else f"{scheme}://{rest}-router"
         self.worker_router_socket = self._open(zmq.ROUTER, bind=router)
         self.worker_router_socket.router_mandatory = 1
         self._dispatcher = Dispatcher(self.options.max_attempts)

@@ -121,7 +121,9 @@ class WorkerEngine:
         self._dealer = self._open(zmq.DEALER, connect=address, identity=self.uuid)
 
     def _resolved(self, address: str) -> str:
-        """Return the address with the master's host where it names none."""
+        """Return the address with the master's host where it names none, or the one given for it."""
+        if self.options.router_address is not None:
+            return self.options.router_address
         if address.startswith("tcp://_:"):
             host = self.db_address.partition("://")[2].rpartition(":")[0]
             return f"tcp://{host}:{address.rpartition(':')[2]}"

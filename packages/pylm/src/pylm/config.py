@@ -70,6 +70,8 @@ class ServerOptions:
         queue_limit: Jobs that wait inside a master for a worker; beyond, ``overflow`` decides.
         channel: How a worker gets its jobs: ``auto`` uses the acknowledged channel where the master has one,
             ``push`` the original's, ``router`` insists on the acknowledged one.
+        router_address: Where a master binds its acknowledged channel, and where a worker looks for it; ``None``: a free
+            port beside ``worker_push_address``, which the master tells its workers.
         connect_s: Seconds a worker waits for its master in the constructor; ``None`` waits for ever.
         curve: Keys of the cluster; with it plain peers are refused.
         advertise_host: Host that clients and workers are told instead of a wildcard the server is bound to; ``None``
@@ -95,6 +97,7 @@ class ServerOptions:
     max_attempts: int = 5
     queue_limit: int = 1000
     channel: Literal["auto", "push", "router"] = "auto"
+    router_address: str | None = None
     connect_s: float | None = 60.0
     curve: Curve | None = None
     advertise_host: str | None = None
