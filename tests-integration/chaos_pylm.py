@@ -1,9 +1,9 @@
 """The part of the chaos suite that has no HTTP: pylm jobs on a master and workers that are killed.
 
 The client reaches the master through one fault proxy for each of its three sockets, one of the three workers is
-connected as an original's is, through two more, and the others by the acknowledged channel, through a sixth. A seeded generator kills,
-pauses and restarts master and workers and cuts, slows, half-opens and blinds the proxies. Two workloads go on
-meanwhile: jobs that may run again, in batches, and single jobs that must not.
+connected as an original's is, through two more, and the others by the acknowledged channel, through a sixth. A seeded
+generator kills, pauses and restarts master and workers and cuts, slows, half-opens and blinds the proxies. Two
+workloads go on meanwhile: jobs that may run again, in batches, and single jobs that must not.
 """
 
 import collections

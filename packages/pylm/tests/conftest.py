@@ -224,3 +224,156 @@ def cluster(example):
         return one
 
     return start
+
+
+ROLES = """
+import logging, sys
+from pylm import chained, standalone
+from pylm.clients import Client
+from pylm.config import ServerOptions
+from pylm.parts.servers import ServerTemplate
+from pylm.parts.services import CacheService, PubService, PullService, WorkerPullService, WorkerPushService
+from pylm.servers import Hub, Master, Pipeline, Server, Sink, Worker
+
+role, *where = sys.argv[1:]
+quiet = {"log_level": logging.CRITICAL, "options": ServerOptions(heartbeat_s=0.2)}
+calm = {"debug_level": logging.CRITICAL, "options": ServerOptions(heartbeat_s=0.2)}
+result = lambda self, message: message
+kinds = {
+    base: type(base.__name__, (base,), {"foo": result})
+    for base in (Server, Pipeline, Sink, Worker, chained.LastServer, standalone.Worker)
+}
+
+
+def template(db, pull, pub, wpull, wpush):
+    one = ServerTemplate(logging.CRITICAL)
+    one.register_inbound(PullService, "Pull", pull, route="WorkerPush")
+    one.register_inbound(WorkerPullService, "WorkerPull", wpull, route="Pub")
+    one.register_outbound(WorkerPushService, "WorkerPush", wpush)
+    one.register_outbound(PubService, "Pub", pub, server="template")
+    one.register_bypass(CacheService, "Cache", db)
+    one.preset_cache(name="template", pull_address=pull, pub_address=pub, worker_pull_address=wpull,
+                     worker_push_address=wpush)
+    return one
+
+
+def routed(db, router):
+    options = ServerOptions(heartbeat_s=0.2, credit=1, router_address=router)
+    return kinds[Worker]("", db, log_level=logging.CRITICAL, options=options)
+
+
+class Caller:
+    def __init__(self, name, db, route):
+        self.client, self.route = Client(name, db, timeout=None, logging_level=50), route
+
+    def start(self):
+        while True:
+            list(self.client.job(self.route, [b"other"] * 100, messages=100, idempotent=True))
+
+
+class ChainedMaster(chained.Master):
+    def gather(self, message):
+        yield self.change_call(message, "last", "foo")
+
+
+make = {
+    "server": lambda: kinds[Server]("server", *where, **quiet),
+    "first": lambda: kinds[Server]("first", *where, pipelined=True, **quiet),
+    "pipeline": lambda: kinds[Pipeline]("pipeline", *where, "first", to_client=False, **quiet),
+    "leaf": lambda: kinds[Pipeline]("pipeline", *where, "first", **quiet),
+    "sink": lambda: kinds[Sink](
+        "sink", where[0], where[2:], where[1], ["pipeline"] * len(where[2:]), **quiet
+    ),
+    "template": lambda: template(*where),
+    "master": lambda: Master("master", *where, **quiet),
+    "routed_master": lambda: Master(
+        "master", *where[1:], log_level=logging.CRITICAL,
+        options=ServerOptions(heartbeat_s=0.2, router_address=where[0]),
+    ),
+    "hub": lambda: Hub("hub", *where, "first", **quiet),
+    "first_master": lambda: Master("first", *where, pipelined=True, **quiet),
+    "routed_worker": lambda: routed(*where),
+    "push_worker": lambda: kinds[Worker](
+        "", *where, log_level=logging.CRITICAL, options=ServerOptions(heartbeat_s=0.2, channel="push")
+    ),
+    "worker": lambda: kinds[Worker]("", *where, **quiet),
+    "old_master": lambda: standalone.Master("old", *where, **calm),
+    "old_worker": lambda: kinds[standalone.Worker]("w", *where, **calm),
+    "chained_master": lambda: ChainedMaster("chained", *where, **calm),
+    "step": lambda: type("Step", (chained.Server,), {"foo": result})(*where, **calm),
+    "request": lambda: type("Request", (standalone.Server,), {"foo": result})(
+        "request", *where, log_level=logging.CRITICAL
+    ),
+    "client": lambda: Caller(*where),
+    "last": lambda: kinds[chained.LastServer]("last", *where, **calm),
+}[role]
+make().start()
+"""
+
+
+class Crew:
+    """Roles as processes, restartable by name."""
+
+    def __init__(self):
+        self.commands = {}
+        self.processes = {}
+
+    def start(self, name, role, *where):
+        self.commands[name] = [sys.executable, "-c", ROLES, role, *where]
+        self.restart(name)
+
+    def restart(self, name):
+        self.processes[name] = subprocess.Popen(
+            self.commands[name], env={**os.environ, "PYTHONWARNINGS": ""}
+        )
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def disturb(self, name, action):
+        """Kill and restart, or stop for longer than three heartbeats and let go on."""
+        if action == "kill":
+            self.kill(name)
+            self.restart(name)
+        else:
+            self.signal(name, signal.SIGSTOP)
+            time.sleep(1.0)
+            self.signal(name, signal.SIGCONT)
+
+    def disturbed(self, job, name, action):
+        """Iterate over a job, disturb a role in its midst; return the answers, and the typed error that ended it."""
+        from pylm import errors
+
+        outcome = []
+
+        def work():
+            try:
+                for answer in job:
+                    outcome.append(answer)  # noqa: PERF402 - watched meanwhile
+            except errors.PylmError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        while len(outcome) < 100 and thread.is_alive():
+            time.sleep(0.001)
+        self.disturb(name, action)
+        thread.join(60)
+        assert not thread.is_alive()
+        return outcome
+
+    def signal(self, name, number):
+        self.processes[name].send_signal(number)
+
+    def stop(self):
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def crew():
+    one = Crew()
+    yield one
+    one.stop()

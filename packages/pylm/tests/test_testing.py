@@ -146,6 +146,34 @@ def test_a_worker_is_buried_after_three_missed_heartbeats_not_before():
     assert not table.workers
 
 
+def test_a_job_lost_on_the_way_to_a_living_worker_is_noticed():
+    clock, table = FakeClock(), Kit.dispatcher()
+    table.ready(b"w", "w", 3, 1.0, clock())
+    worker = table.workers[b"w"]
+    lost, once, later = Job(b"lost", idempotent=True), Job(b"once"), Job(b"later")
+    table.assign(lost, worker, clock())
+    table.assign(once, worker, clock())
+    assert table.to_ask(clock.advance(2.9)) == []
+    assert table.to_ask(clock.advance(0.2)) == [worker]
+    asked_at = clock()
+    table.seen(b"w", clock.advance(0.1))
+    table.assign(later, worker, clock())
+    assert (
+        table.to_ask(clock()) == []
+    )  # it may be busy: the next question comes after twice the time
+    table.answered(b"w", asked_at + 100)  # of a question that was never asked
+    table.answered(b"stranger", asked_at)
+    assert table.expire(clock()) == ([], [])
+    table.answered(b"w", asked_at)
+    assert table.expire(clock()) == ([once], [])
+    assert list(table.queue) == [lost]
+    assert list(worker.jobs.values()) == [later]
+    assert table.to_ask(clock.advance(2.9)) == []
+    assert table.to_ask(clock.advance(0.2)) == [worker]
+    assert table.to_ask(clock.advance(5.9)) == []
+    assert table.to_ask(clock.advance(0.2)) == [worker]
+
+
 def test_an_idempotent_job_is_given_up_after_its_attempts():
     clock = FakeClock()
     table = Kit.dispatcher(max_attempts=2)

@@ -18,6 +18,8 @@ __all__ = ["Dispatcher", "Group", "Job", "WorkerState"]
 MISSED_BEATS: Final = 3
 QUICK_S: Final = 0.005
 """A worker that returns jobs within this time, their wait included, may hold more of them."""
+LONGEST_PAUSE_S: Final = 60.0
+"""Between two questions to a worker that is busy with one job."""
 WIDEST: Final = 8
 """Credits a quick worker may hold at most, times its own."""
 
@@ -65,6 +67,11 @@ class WorkerState:
     done: int = 0
     window: int = 0
     """Jobs it may hold now: its credit, and more while it answers at once."""
+    asked_at: float = -math.inf
+    """When it was asked last what it still has."""
+    pause_s: float = 0.0
+    done_until: float = -math.inf
+    """It has seen everything sent to it before."""
 
     def adapt(self, took_s: float) -> None:
         """Widen the window after a quick answer, fall back towards the credit after a slow one; 1 is kept."""
@@ -181,18 +188,51 @@ class Dispatcher:
             self.requeued += 1
             self.enqueue(job, first=True)
 
+    def to_ask(self, now: float) -> list[WorkerState]:
+        """Return the workers that have held a job for long, to be asked, behind it, whether they are still at it.
+
+        A connection that breaks may take a job or a result with it while the worker lives. What was sent to a worker
+        before the question it answers, and has no result a moment later, is lost.
+        """
+        found = []
+        for worker in self.workers.values():
+            if not worker.jobs:
+                continue
+            pause_s = worker.pause_s or MISSED_BEATS * worker.heartbeat_s
+            oldest = next(iter(worker.jobs.values())).assigned_at
+            if now - max(oldest, worker.asked_at) > pause_s:
+                worker.asked_at = now
+                worker.pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                found.append(worker)
+        return found
+
+    def answered(self, identity: bytes, asked_at: float) -> None:
+        """A worker answered the question of that time."""
+        worker = self.workers.get(identity)
+        if worker is not None and asked_at <= worker.asked_at:
+            worker.done_until = max(worker.done_until, asked_at)
+            worker.pause_s = 0.0
+
+    def _take_back(self, job: Job) -> bool:
+        """Queue a lost job again if it may run again; return whether it does."""
+        if not job.idempotent or job.attempt >= self.max_attempts:
+            return False
+        self.requeued += 1
+        self.enqueue(job, first=True)
+        return True
+
     def expire(self, now: float) -> tuple[list[Job], list[Job]]:
-        """Bury the silent workers; return the jobs lost with them and the jobs whose time is up."""
+        """Bury the silent workers; return the jobs lost with them or on the way, and the jobs whose time is up."""
         lost: list[Job] = []
         for worker in list(self.workers.values()):
             if now - worker.seen > MISSED_BEATS * worker.heartbeat_s:
                 del self.workers[worker.identity]
-                for job in reversed(worker.jobs.values()):
-                    if job.idempotent and job.attempt < self.max_attempts:
-                        self.requeued += 1
-                        self.enqueue(job, first=True)
-                    else:
-                        lost.append(job)
+                lost += [job for job in reversed(worker.jobs.values()) if not self._take_back(job)]
+                continue
+            for job in [job for job in worker.jobs.values() if job.assigned_at < worker.done_until]:
+                del worker.jobs[job.identity]
+                if not self._take_back(job):
+                    lost.append(job)
         late: list[Job] = []
         if self._timed:
             late = [job for job in self.queue if job.deadline <= now]

@@ -9,6 +9,7 @@ E-12, E-14, E-19 to E-21.
 from __future__ import annotations
 
 import math
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -77,6 +78,7 @@ class MasterEngine(Engine):
             router = f"tcp://{host}:*" if scheme == "tcp" else f"{scheme}://{rest}-router"
         self.worker_router_socket = self._open(zmq.ROUTER, bind=router)
         self.worker_router_socket.router_mandatory = 1
+        self.worker_router_socket.router_handover = 1  # a worker that connects again is the same
         self._dispatcher = Dispatcher(self.options.max_attempts)
         self._pushed = self._pulled = 0
         self._push_seen = 0.0
@@ -337,9 +339,11 @@ class MasterEngine(Engine):
                 if dispatcher.finish(identity, subject) is not None:
                     self.stats.ended += 1
             elif kind == b"H":
-                self._answer_beat(identity, b"A" if dispatcher.seen(subject, now) else b"?")
+                self._tell(identity, b"A" if dispatcher.seen(subject, now) else b"?")
             elif kind == b"W" and frame is None:
                 self._on_ready(subject, now)
+            elif kind == b"Q" and len(subject) == 8:
+                dispatcher.answered(identity, struct.unpack(">d", subject)[0])
             elif kind == b"B":
                 dispatcher.leaving(subject)
             elif kind == b"X":
@@ -350,12 +354,12 @@ class MasterEngine(Engine):
         if dispatcher.queue:
             self._refill()
 
-    def _answer_beat(self, identity: bytes, answer: bytes) -> None:
-        """Tell a worker that its heartbeat arrived, or ask it who it is."""
+    def _tell(self, identity: bytes, text: bytes) -> None:
+        """Tell a worker that its heartbeat arrived, or ask it who it is or what it has."""
         try:
-            self.worker_router_socket.send_multipart([identity, answer], DONTWAIT)
+            self.worker_router_socket.send_multipart([identity, text], DONTWAIT)
         except zmq.ZMQError:
-            self.logger.debug("an unknown worker left before it could be asked")
+            self.logger.debug("a worker left before it could be told")
 
     def _on_ready(self, data: bytes, now: float) -> None:
         try:
@@ -433,12 +437,14 @@ class MasterEngine(Engine):
             self._fail(
                 job,
                 WorkerLost(
-                    f"{self.name} lost the worker with the job in its hands after {job.attempt} attempts; "
+                    f"{self.name} lost the job with its worker, or on the way, after {job.attempt} attempts; "
                     "send it as idempotent if it may run twice"
                 ),
             )
         for job in late:
             self._fail(job, TimedOut(f"{self.name} had no result before the deadline of the job"))
+        for worker in self._dispatcher.to_ask(now):
+            self._tell(worker.identity, b"Q" + struct.pack(">d", now))
         if self._pulled != self._push_seen:
             self._push_seen, self._push_at = self._pulled, now
         elif self._pushed > self._pulled and now - getattr(self, "_push_at", now) > 5.0:

@@ -109,6 +109,8 @@ class WorkerEngine:
             self.options.curve.apply(socket, as_server=False)
         if "identity" in where:
             socket.identity = where["identity"].encode()
+            beat_ms = max(1, int(self.options.heartbeat_s * 1000))  # of the connection itself
+            socket.heartbeat_ivl, socket.heartbeat_timeout = beat_ms, 3 * beat_ms
         socket.connect(where["connect"])
         return socket
 
@@ -287,6 +289,8 @@ class WorkerEngine:
                 head = dealer.recv()
                 if head[:1] != b"J":
                     drop_rest(dealer)
+                    if head[:1] == b"Q":  # everything sent before it was seen
+                        dealer = self._send_result(dealer, head)
                     continue
                 frame = recv_body(dealer.recv, DONTWAIT, large)
             except zmq.Again:
