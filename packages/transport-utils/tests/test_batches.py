@@ -3,7 +3,9 @@
 import pytest
 from transport_utils import errors
 from transport_utils.aio.transport import AsyncTransport
+from transport_utils.backends.native import Channel
 from transport_utils.backoff import Constant
+from transport_utils.budget import RateLimiter
 from transport_utils.deadline import Timeout
 from transport_utils.endpoint import Endpoint
 from transport_utils.messages import Request
@@ -105,6 +107,31 @@ def test_batch_stops_at_its_first_error_if_asked_to():
     names = [type(one).__name__ for one in results]
     assert names[:7] == ["Response"] * 7
     assert names[8:] == ["TransportClosed"] * 12
+
+
+def test_batch_that_cannot_connect_sends_nothing_more_if_asked_to():
+    with FaultServer(HELLO) as server:
+        refused = server.url
+    with Transport(refused, retry=None) as transport:
+        results = transport.batch(targets(20), connections=8, stop_on_error=True)
+        names = [type(one).__name__ for one in results]
+        assert names == ["ConnectError"] + ["TransportClosed"] * 19
+
+
+def test_interrupted_batch_gives_back_its_turns_at_the_rate_limiter(monkeypatch):
+    limiter = RateLimiter()
+    taken = []
+    monkeypatch.setattr(limiter, "reserve", lambda now: taken.append(now) or 0.0)
+    monkeypatch.setattr(limiter, "cancel", taken.pop)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with FaultServer(HELLO) as server, Transport(server.url, rate_limiter=limiter) as transport:
+        monkeypatch.setattr(Channel, "begin", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            transport.batch(targets(20), connections=8)
+    assert len(taken) == 1  # that of the request which was being sent
 
 
 def test_batch_is_not_held_up_by_one_slow_answer():

@@ -118,6 +118,11 @@ class Call:
         self.deadline = deadline
         self.response: Any = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt has been made."""
+        return self._state is not None
+
     def pace(self) -> float:
         """Return how long to wait before the next attempt so as to keep to the rate limiter's rate, in seconds.
 
