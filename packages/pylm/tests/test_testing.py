@@ -146,6 +146,21 @@ def test_a_worker_is_buried_after_three_missed_heartbeats_not_before():
     assert not table.workers
 
 
+def test_a_worker_that_could_not_be_reached_gets_jobs_once_it_introduces_itself_again():
+    clock, table = FakeClock(), Kit.dispatcher()
+    table.ready(b"w", "w", 1, 1.0, clock())
+    worker = table.free_worker()
+    job = Job(b"job")
+    table.assign(job, worker, clock())
+    table.unassign(job, worker)
+    assert (job.attempt, worker.jobs, table.free_worker()) == (0, {}, None)
+    assert not table.seen(b"w", clock.advance(1.0))  # so the master asks who it is
+    assert table.expire(clock.advance(2.9)) == ([], [])
+    table.ready(b"w", "w", 1, 1.0, clock())
+    assert table.seen(b"w", clock())
+    assert table.free_worker() is worker
+
+
 def test_a_job_lost_on_the_way_to_a_living_worker_is_noticed():
     clock, table = FakeClock(), Kit.dispatcher()
     table.ready(b"w", "w", 3, 1.0, clock())

@@ -64,6 +64,8 @@ class WorkerState:
     seen: float
     jobs: dict[bytes, Job] = dataclasses.field(default_factory=dict)
     leaving: bool = False
+    unreachable: bool = False
+    """Nothing could be sent to it; it gets no job before it has introduced itself again."""
     done: int = 0
     window: int = 0
     """Jobs it may hold now: its credit, and more while it answers at once."""
@@ -106,7 +108,7 @@ class Dispatcher:
         known = self.workers.get(identity)
         if known is not None:
             known.seen = now
-            known.leaving = False
+            known.leaving = known.unreachable = False
             return
         credit = max(1, credit)
         self.workers[identity] = WorkerState(
@@ -114,12 +116,12 @@ class Dispatcher:
         )
 
     def seen(self, identity: bytes, now: float) -> bool:
-        """A worker gave a sign of life; return whether it is known."""
+        """A worker gave a sign of life; return whether it need not introduce itself."""
         worker = self.workers.get(identity)
         if worker is None:
             return False
         worker.seen = now
-        return True
+        return not worker.unreachable
 
     def leaving(self, identity: bytes) -> None:
         """A worker wants no further jobs; it is forgotten once it holds none."""
@@ -135,7 +137,7 @@ class Dispatcher:
         least = math.inf
         for worker in self.workers.values():
             load = len(worker.jobs)
-            if load < worker.window and load < least and not worker.leaving:
+            if load < worker.window and load < least and not (worker.leaving or worker.unreachable):
                 best, least = worker, load
         return best
 
@@ -148,6 +150,12 @@ class Dispatcher:
         worker.jobs[job.identity] = job
         self._timed = self._timed or job.deadline != math.inf
         return job.identity
+
+    def unassign(self, job: Job, worker: WorkerState) -> None:
+        """Take back a job that could not be sent; the worker gets none until it introduces itself again."""
+        del worker.jobs[job.identity]
+        job.attempt -= 1
+        worker.unreachable = True
 
     def enqueue(self, job: Job, *, first: bool = False) -> None:
         """Let the job wait for a worker."""

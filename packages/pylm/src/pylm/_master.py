@@ -218,10 +218,7 @@ class MasterEngine(Engine):
                 send(b"J" + identity, SNDMORE)
                 send(job.frame, 0, len(job.frame) < LARGE)
             except zmq.ZMQError:
-                # Gone or not reading: it gets no more; its jobs return when its silence is noticed.
-                dispatcher.finish(worker.identity, identity)
-                job.attempt -= 1
-                worker.leaving = True
+                dispatcher.unassign(job, worker)  # gone, or its connection is, or it does not read
                 return self._place(job)
             return True
         if dispatcher.workers and self._pushed - self._pulled >= PUSH_WINDOW:
