@@ -198,6 +198,15 @@ def client():
 
 
 @pytest.fixture
+def kit():
+    """Run topologies on inproc sockets of a context of their own."""
+    from pylm.testing import Kit
+
+    with Kit() as one:
+        yield one
+
+
+@pytest.fixture
 def example(tmp_path):
     """Make the processes of an example without starting them; all are stopped at the end."""
     made = []

@@ -29,12 +29,6 @@ class Last(LastServer):
         return message
 
 
-@pytest.fixture
-def kit():
-    with Kit() as one:
-        yield one
-
-
 def until(condition, seconds=10.0):
     deadline = time.monotonic() + seconds
     while not condition():
