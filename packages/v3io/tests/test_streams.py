@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from v3io.aio import dataplane as aio_dataplane
 from v3io.aio import streams as aio_streams
 from v3io.dataplane import Client
+from v3io.dataplane.output import PutRecordsOutput
 from v3io.errors import NotFound
 from v3io.streams import Consumer, GroupFull, GroupSettings, Producer, RecordsFailed, StateError
 from v3io.streams.group_state import GroupState, Session, shard_range
@@ -99,15 +100,15 @@ def test_impossible_settings_are_refused(settings):
 
 
 def test_a_buffer_makes_calls_by_count_by_size_and_by_age():
-    buffer = RecordBuffer("/s", 2, 5.0, 1)
+    buffer = RecordBuffer(2, 5.0, 1)
     assert buffer.add(0.0, "a", None, None, None) == []
     assert buffer.add(1.0, "b", "k", 3, b"i") == [
         [{"data": "a"}, {"data": "b", "client_info": b"i", "shard_id": 3, "partition_key": "k"}]
     ]
-    aged = RecordBuffer("/s", 100, 5.0, 1)
+    aged = RecordBuffer(100, 5.0, 1)
     aged.add(0.0, "a", None, None, None)
     assert len(aged.add(5.0, "b", None, None, None)[0]) == 2
-    sized = RecordBuffer("/s", 100, 5.0, 1)
+    sized = RecordBuffer(100, 5.0, 1)
     for _ in range(3):
         assert sized.add(0.0, b"x" * 2_000_000, None, None, None) == []
     assert len(sized.add(0.0, b"x" * 2_000_000, None, None, None)[0]) == 3
@@ -218,8 +219,7 @@ class Refusing:
         self.refused = dict(refused)
         self.calls = []
 
-    def _send(self, container, key, policy, actions, encoder, arguments, output):
-        records = arguments["records"]
+    def put_records(self, container, path, records, access_key):
         self.calls.append([record["data"] for record in records])
         results = []
         for record in records:
@@ -229,7 +229,7 @@ class Refusing:
                 {"ErrorCode": -5, "ErrorMessage": "busy"} if left > 0 else {"SequenceNumber": 1}
             )
         failed = sum("ErrorCode" in result for result in results)
-        answer = output({"FailedRecordCount": failed, "Records": results})
+        answer = PutRecordsOutput({"FailedRecordCount": failed, "Records": results})
         return type("Answer", (), {"output": answer})()
 
 

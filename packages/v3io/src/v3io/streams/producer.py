@@ -14,14 +14,24 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from v3io.dataplane import output, request
 from v3io.errors import HttpResponseError
 
-__all__ = ["MAX_CALL_BYTES", "MAX_RECORD_BYTES", "Producer", "RecordBuffer", "RecordsFailed"]
+__all__ = [
+    "MAX_CALL_BYTES",
+    "MAX_RECORD_BYTES",
+    "BaseProducer",
+    "Producer",
+    "RecordBuffer",
+    "RecordsFailed",
+]
+
+LockT = TypeVar("LockT")
+EventT = TypeVar("EventT")
 
 MAX_CALL_BYTES = 7_000_000
 """Data bytes of one call; base64 makes them a third longer and the platform takes 10 MB of JSON."""
@@ -61,7 +71,6 @@ class RecordBuffer:
     """Collects records up to the limits of one call, and sorts out an answer; no I/O, not thread-safe.
 
     Args:
-        stream_path: Directory of the stream.
         max_records: Most records of one call, 1..1000.
         linger_s: Longest time a record waits for company, seconds.
         attempts: How often a refused record is sent, >= 1.
@@ -70,12 +79,11 @@ class RecordBuffer:
         ValueError: A figure is out of range.
     """
 
-    def __init__(self, stream_path: str, max_records: int, linger_s: float, attempts: int) -> None:
+    def __init__(self, max_records: int, linger_s: float, attempts: int) -> None:
         if not 1 <= max_records <= request.MAX_RECORDS:
             raise ValueError(f"max_records={max_records}: expected 1..{request.MAX_RECORDS}")
         if attempts < 1:
             raise ValueError(f"attempts={attempts}: expected 1 or more")
-        self._stream_path = stream_path
         self._max_records = max_records
         self._linger_s = linger_s
         self._attempts = attempts
@@ -123,14 +131,14 @@ class RecordBuffer:
 
     def delivery(
         self, records: list[Mapping[str, Any]]
-    ) -> Generator[Mapping[str, Any] | float, output.PutRecordsOutput | None, None]:
-        """Yield what a driver does to deliver records: arguments of a call (it sends back the output), or a pause.
+    ) -> Generator[list[Mapping[str, Any]] | float, output.PutRecordsOutput | None, None]:
+        """Yield what a driver does to deliver records: those of a call (it sends back the output), or a pause.
 
         Raises:
             RecordsFailed: Some were refused at each attempt.
         """
         for attempt in range(1, self._attempts + 1):
-            answer = yield {"path": self._stream_path, "records": records}
+            answer = yield records
             failed = _refused(records, answer)
             if not failed:
                 return
@@ -152,10 +160,8 @@ def _refused(
     ]
 
 
-class Producer:
-    """Sends records in batches; thread-safe.
-
-    Order is kept within a call; records that are sent again come after later ones of the same shard.
+class BaseProducer(Generic[LockT, EventT]):
+    """What the blocking and the asyncio producer share.
 
     Args:
         client: A :class:`v3io.dataplane.client.Client`; it may be shared.
@@ -165,10 +171,10 @@ class Producer:
         linger_s: Longest time a record waits for company, seconds; checked by :meth:`put`, so that no thread runs.
         attempts: How often a refused record is sent, >= 1.
         access_key: Overrides the client's key.
-
-    A call whose answer is lost is not repeated, since its records may have been written: the error reaches the caller
-    with the records in ``error.records``.
     """
+
+    _lock_type: Callable[[], LockT]
+    _event_type: Callable[[], EventT]
 
     def __init__(
         self,
@@ -183,10 +189,26 @@ class Producer:
     ) -> None:
         self._client = client
         self._container = container
+        self._stream_path = stream_path
         self._access_key = access_key
-        self._buffer = RecordBuffer(stream_path, max_records, linger_s, attempts)
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._buffer = RecordBuffer(max_records, linger_s, attempts)
+        self._lock = self._lock_type()
+        self._closing = self._event_type()
+
+
+class Producer(BaseProducer[threading.Lock, threading.Event]):
+    """Sends records in batches; thread-safe.
+
+    Order is kept within a call; records that are sent again come after later ones of the same shard.
+
+    Arguments as of :class:`BaseProducer`.
+
+    A call whose answer is lost is not repeated, since its records may have been written: the error reaches the caller
+    with the records in ``error.records``.
+    """
+
+    _lock_type = threading.Lock
+    _event_type = threading.Event
 
     def put(
         self,
@@ -238,15 +260,9 @@ class Producer:
                     self._closing.wait(step)
                     step = next(steps)
                     continue
-                records = step["records"]
-                response = self._client._send(
-                    self._container,
-                    self._access_key,
-                    None,
-                    None,
-                    request.encode_put_records,
-                    step,
-                    output.PutRecordsOutput,
+                records = step
+                response = self._client.put_records(
+                    self._container, self._stream_path, records, self._access_key
                 )
                 step = steps.send(response.output)
         except StopIteration:

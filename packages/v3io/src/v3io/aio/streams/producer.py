@@ -8,35 +8,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from v3io.dataplane import output, request
-from v3io.streams.producer import RecordBuffer
+from v3io.streams.producer import BaseProducer
 
 __all__ = ["Producer"]
 
 
-class Producer:
+class Producer(BaseProducer[asyncio.Lock, asyncio.Event]):
     """Sends records in batches; arguments and promises as :class:`v3io.streams.producer.Producer`.
 
     Task-safe: a task that finds a call in progress waits for it.
     """
 
-    def __init__(
-        self,
-        client: Any,
-        container: str,
-        stream_path: str,
-        *,
-        max_records: int = request.MAX_RECORDS,
-        linger_s: float = 0.5,
-        attempts: int = 5,
-        access_key: str | None = None,
-    ) -> None:
-        self._client = client
-        self._container = container
-        self._access_key = access_key
-        self._buffer = RecordBuffer(stream_path, max_records, linger_s, attempts)
-        self._lock = asyncio.Lock()
-        self._closed = False
+    _lock_type = asyncio.Lock
+    _event_type = asyncio.Event
 
     async def put(
         self,
@@ -51,7 +35,7 @@ class Producer:
         Raises:
             RuntimeError, ValueError, RecordsFailed, HttpResponseError, TransportError: As there.
         """
-        if self._closed:
+        if self._closing.is_set():
             raise RuntimeError("put on a closed producer; nothing was sent")
         async with self._lock:
             for records in self._buffer.add(
@@ -75,15 +59,9 @@ class Producer:
                     await asyncio.sleep(step)
                     step = next(steps)
                     continue
-                records = step["records"]
-                response = await self._client._send(
-                    self._container,
-                    self._access_key,
-                    None,
-                    None,
-                    request.encode_put_records,
-                    step,
-                    output.PutRecordsOutput,
+                records = step
+                response = await self._client.put_records(
+                    self._container, self._stream_path, records, self._access_key
                 )
                 step = steps.send(response.output)
         except StopIteration:
@@ -95,7 +73,7 @@ class Producer:
     async def close(self) -> None:
         """Send what is waiting; later ``put`` calls are refused."""
         await self.flush()
-        self._closed = True
+        self._closing.set()
 
     async def __aenter__(self) -> Producer:
         return self
