@@ -10,6 +10,7 @@ import pytest
 from infi.ramen_client import AsyncQueueReader, AsyncQueueWriter, QueueReader, QueueWriter
 from infi.ramen_client.config import QueueReaderConfig
 from infi.ramen_client.errors import AutheticationError, EncodingError
+from infi.ramen_client.status import StatusFile
 from mock_servers.faults import Fault
 
 
@@ -135,6 +136,17 @@ async def test_a_reader_stands_by_while_another_is_active(config, ramen_server):
             await until(lambda: ramen_server.store.count() == 1)
             second.stop()
             await task
+
+
+async def test_a_busy_reader_reports_before_it_is_idle_and_leaves_no_mark(config, ramen_server):
+    async with AsyncQueueWriter(config) as writer, AsyncQueueReader(config) as reader:
+        await writer.push_many([("m", "t", "v1", {})] * 2)
+        reader._report = lambda: None  # what an idle reader does
+        files = reader._queue.disk.files
+        assert await reader.consume_one() == reader.ACCEPTED
+        assert StatusFile(files).read()["accepted"] == 1
+        with open(files.reader, "rb") as file:
+            assert file.read().split() == [b"0", b"0"]
 
 
 @pytest.mark.parametrize(

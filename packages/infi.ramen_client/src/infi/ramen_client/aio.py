@@ -35,7 +35,7 @@ from infi.ramen_client.exchange import AsyncExchange, Failure
 from infi.ramen_client.queue import DefaultQueue
 from infi.ramen_client.queue_reader import ERROR_PAUSE_S, PLACE_CHECK_S, STANDBY_S, refusal
 from infi.ramen_client.queue_writer import QueueWriter
-from infi.ramen_client.replies import Verdict, Verdicts, judge
+from infi.ramen_client.replies import Reply, Verdict, Verdicts, judge
 from infi.ramen_client.status import StatusFile
 from infi.ramen_client.telemetry import guarded, with_telemetry
 
@@ -212,6 +212,7 @@ class AsyncQueueReader:
             status, verdict = await self._deliver(row)
             await self._on_disk(self._delivery.flush)
         finally:
+            self._mark(0, 0)
             self._lock.release()
         if verdict is not None and verdict.kind is Verdicts.REFUSED:
             raise refusal(verdict)
@@ -376,8 +377,13 @@ class AsyncQueueReader:
             return self.RETRY, None
         finally:
             self._task = None
-        verdict = await self._on_disk(delivery.settle, row, reply)
+        verdict = await self._on_disk(self._settle, row, reply)
         return status_of(verdict), verdict
+
+    def _settle(self, row: Any, reply: Reply) -> Verdict:
+        verdict = self._delivery.settle(row, reply)
+        self._status.note(self._delivery)
+        return verdict
 
     def _mark(self, first: int, last: int) -> None:
         self._lock.write(b"%-19d %-19d\n" % (first, last))
