@@ -136,6 +136,35 @@ def test_a_dead_letter_that_cannot_be_written_holds_its_path_only(ramen_server, 
     assert writer.queue_size() == 0
 
 
+def test_messages_behind_a_long_held_path_are_found_in_steps_that_a_stop_ends(
+    ramen_server, make_pair, monkeypatch
+):
+    monkeypatch.setattr("infi.ramen_client.delivery.SCAN", 10)
+    ramen_server.faults.add(Fault("status", path="*poison*", status=500))
+    reader, writer = make_pair(ramen_server, retry_delay=3600)
+    writer.push_many([("m", "poison", "v1", {}, f"p{number}") for number in range(250)])
+    writer.push("m", "t", "v1", {}, "behind")
+    reads = []
+    real = reader._queue.disk.read
+
+    def read(*arguments, **options):
+        reads.append(arguments[0])
+        if len(reads) == stop_at:
+            reader._stop.set()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(reader._queue.disk, "read", read)
+    stop_at = 5
+    assert reader.run(blocking=False) == 0
+    assert len(reads) == 5
+    reads.clear()
+    stop_at = 0
+    assert reader.run(blocking=False) == 1
+    assert len(reads) > 5
+    assert reqids(ramen_server) == ["behind"]
+    assert writer.queue_size() == 250
+
+
 def test_a_reader_whose_folder_was_replaced_is_still_the_only_active_one(
     ramen_server, make_pair, running
 ):

@@ -165,6 +165,7 @@ class AsyncQueueReader:
             self._blacklist,
             DeadLetters(files),
             on_batch=self._mark,
+            is_stopped=lambda: self._stopping,
             max_retry_delay_s=max_retry_delay,
             dead_after=dead_after,
             on_event=with_telemetry(on_event, config),

@@ -44,6 +44,7 @@ EMPTY, ACCEPTED, DROPPED, RETRY = range(4)
 Path: TypeAlias = tuple[str, str, str]
 
 BATCH = 100
+SCAN = 10_000
 FLUSH_AFTER_S = 0.1
 DEFAULT_POLLING_S = 5.0
 DEFAULT_RETRY_S = 30.0
@@ -122,6 +123,7 @@ class Delivery:
         on_event: Called with ``accepted``, ``dropped``, ``dead``, ``retry``, ``refused`` and facts.
         on_batch: Called with the numbers between which messages will be sent next: trimming spares them.
         clock: Monotonic seconds.
+        is_stopped: Whether the reader is to end: a long search is then given up.
     """
 
     def __init__(
@@ -136,7 +138,9 @@ class Delivery:
         on_event: Callable[..., None] | None = None,
         on_batch: Callable[[int, int], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_stopped = is_stopped
         self._config = config
         self._queue = queue
         self._blacklist = blacklist
@@ -206,7 +210,7 @@ class Delivery:
 
     def _fill(self) -> None:
         self.flush()
-        rows = self._queue.read(self._after, BATCH, self._holds)
+        rows = self._read()
         if self._generation != self._queue.generation:
             # The file was replaced: numbers mean something else now.
             self._start_over()
@@ -215,6 +219,18 @@ class Delivery:
         if rows:
             self._after = rows[-1]["id"]
             self._on_batch(rows[0]["id"], self._after)
+
+    def _read(self) -> list[Any]:
+        """Read the next batch; in short steps, which a stop ends, while held messages have to be passed over."""
+        if not self._holds:
+            return self._queue.read(self._after, BATCH)
+        last = self._queue.last_number()
+        while True:
+            rows = self._queue.read(self._after, BATCH, self._holds, within=SCAN)
+            changed = self._generation != self._queue.generation
+            if rows or changed or self._after + SCAN >= last or self._is_stopped():
+                return rows
+            self._after += SCAN
 
     def _start_over(self) -> None:
         self._generation = self._queue.generation

@@ -127,16 +127,17 @@ class QueueReader:
         # A reader that is dropped without close() leaves no open connection behind.
         weakref.finalize(self, self._session.close).atexit = False
         self._lock = FileLock(files, files.reader)
+        self._stop = threading.Event()
         self._delivery = Delivery(
             self._config,
             self._queue.disk,
             self._blacklist,
             self._dead,
             on_batch=self._mark,
+            is_stopped=self._stop.is_set,
             **self._options,
         )
         self._flying: tuple[Any, Call] | None = None
-        self._stop = threading.Event()
         self._guard = threading.RLock()
         self._ended = threading.Event()
         self._runs = 0

@@ -36,6 +36,7 @@ logger = logging.getLogger("ramen_client")
 T = TypeVar("T")
 
 SYNC_INTERVAL_S = 0.05
+_EVERYTHING = 2**63 - 1
 ROWS_PER_INSERT = 32
 """With more, binding the parameters costs more than the statements that are saved."""
 _NUMERIC_STARTS = frozenset("-0123456789")
@@ -283,8 +284,21 @@ class DiskQueue:
                 lambda connection: space.live_bytes(connection, self.files), "read"
             )
 
+    def last_number(self) -> int:
+        """Return the number of the newest message, 0 for none.
+
+        Raises:
+            QueueError: The database cannot be read.
+        """
+        return self._number("SELECT coalesce(max(id), 0) FROM queue")
+
     def read(
-        self, after: int = 0, limit: int = 1, without: Iterable[tuple[str, str, str]] = ()
+        self,
+        after: int = 0,
+        limit: int = 1,
+        without: Iterable[tuple[str, str, str]] = (),
+        *,
+        within: int = _EVERYTHING,
     ) -> list[sqlite3.Row]:
         """Return the oldest messages.
 
@@ -292,6 +306,7 @@ class DiskQueue:
             after: Only messages of a greater number.
             limit: At most so many.
             without: ``(category, data_type, data_version)``, each as text, to be left out.
+            within: Look at so many numbers behind ``after``; every message left out costs time, about 2 us.
 
         Returns:
             Rows with ``id, ts, category, data_type, data_version, reqid, data``, in order.
@@ -301,10 +316,13 @@ class DiskQueue:
         """
         held = [chr(31).join(path) for path in without]
         condition = f" AND {_PATH} NOT IN ({', '.join('?' * len(held))})" if held else ""
-        query = f"{_SELECT} WHERE q.id > ?{condition} ORDER BY q.id LIMIT ?"
+        query = f"{_SELECT} WHERE q.id > ? AND q.id <= ?{condition} ORDER BY q.id LIMIT ?"
+        last = min(after + within, _EVERYTHING)
         with self._lock:
             return self._with_repair(
-                lambda connection: connection.execute(query, (after, *held, limit)).fetchall(),
+                lambda connection: connection.execute(
+                    query, (after, last, *held, limit)
+                ).fetchall(),
                 "read",
             )
 
@@ -446,12 +464,12 @@ class DiskQueue:
         Raises:
             QueueError: The database cannot be read.
         """
+        return self._number("SELECT count(*) FROM queue")
+
+    def _number(self, query: str) -> int:
         with self._lock:
             return self._with_repair(
-                lambda connection: int(
-                    connection.execute("SELECT count(*) FROM queue").fetchone()[0]
-                ),
-                "read",
+                lambda connection: int(connection.execute(query).fetchone()[0]), "read"
             )
 
     def reserve(self) -> bool:
