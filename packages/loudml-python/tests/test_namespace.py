@@ -183,3 +183,22 @@ def test_writing_checks_its_arguments_before_it_is_iterated():
     lazy = buckets.write("b", [{}], 1)
     with pytest.raises(ConnectionError):
         next(lazy)
+
+
+def test_call_with_an_argument_too_many_or_unknown_is_told_the_query_parameters():
+    with pytest.raises(TypeError, match=r"takes 1 positional .* got 2; .* b, a, _from, _continue,"):
+        Recorder().call("x", "now-1d")
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'from_date'; .* _from,"):
+        Recorder().call("x", from_date="now-1d")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'name'"):
+        Recorder().call()
+
+
+def test_error_of_the_method_itself_stays_what_it_is():
+    class Client(NamespacedClient):
+        @query_params("a")
+        def call(self, *names, params=None, **others):
+            raise TypeError(f"mine: {names} {others}")
+
+    with pytest.raises(TypeError, match=r"mine: \('x', 'y'\) \{'b': 1\}"):
+        Client(None).call("x", "y", b=1)

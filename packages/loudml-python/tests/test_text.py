@@ -1,6 +1,7 @@
 """Dates, durations and tables as people read and write them, and random test data."""
 
 import asyncio
+import gc
 import itertools
 import random
 from datetime import datetime, timedelta, timezone
@@ -255,9 +256,16 @@ def test_benchmark_series_are_those_of_the_original():
 
 def test_benchmark_is_downloaded(recording_server, http_reply, json_reply, monkeypatch):
     def answer(head, body):
-        if b"rogue_agent_key_hold" in head and refuse:
+        if refuse:
             return http_reply(404)
         return http_reply(200, b"timestamp,value\n2014-04-01,1\n", content_type="text/csv")
+
+    unheard = []
+
+    async def load():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unheard.append(context))
+        await nab.load_nab(FakeLoud(), "b", 10, 5.0)
 
     class FakeLoud:
         points = []
@@ -272,8 +280,10 @@ def test_benchmark_is_downloaded(recording_server, http_reply, json_reply, monke
     assert {point["timestamp"] for point in FakeLoud.points} == {5.0}
     assert {"file": "nyc_taxi.csv"} in [point["tags"] for point in FakeLoud.points]
     refuse = True
-    with pytest.raises(OSError, match="status 404 for realKnownCause/rogue_agent_key_hold"):
-        asyncio.run(nab.load_nab(FakeLoud(), "b", 10, 5.0))
+    with pytest.raises(OSError, match=r"status 404 for [a-zA-Z]+/"):
+        asyncio.run(load())
+    gc.collect()
+    assert unheard == []
 
 
 def test_points_can_be_shown_while_they_are_written(loudml_server, capsys):

@@ -1,7 +1,10 @@
 """Retries, deadlines, errors: what the transport does when things go wrong."""
 
 import contextlib
+import pickle
+import re
 import socket
+import sys
 import threading
 import time
 
@@ -86,6 +89,11 @@ def test_retries_end_and_the_error_knows_all_attempts(loud, loudml_server):
     with pytest.raises(TransportError) as error:
         loud.info()
     assert error.value.attempts == (503,) * 4
+    if sys.version_info >= (3, 11):
+        (note,) = error.value.__notes__
+        url = re.escape(loudml_server.nodes[0].url)
+        assert re.fullmatch(rf"GET /\S* on {url}: status 503 after 4 attempts in \d\.\d s", note)
+        assert pickle.loads(pickle.dumps(error.value)).__notes__ == [note]
     assert error.value.elapsed_s > 0
 
 

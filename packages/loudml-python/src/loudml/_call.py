@@ -93,12 +93,18 @@ class Call:
         raise self.describe(final, connection, now)
 
     def describe(self, error: TransportError, connection: Any, now: float) -> TransportError:
-        """Return the error with what is known about the call."""
+        """Return the error with what is known about the call; a status also as a note, since its text is historic."""
         error.method = self.method
         error.path = self.path
         error.node = getattr(connection, "host", None) or error.node
         error.attempts = self._state.history
         error.elapsed_s = now - self._started
+        if isinstance(error.status_code, int) and hasattr(error, "add_note"):  # CPython 3.11
+            tries = max(1, len(error.attempts))
+            error.add_note(
+                f"{self.method} {self.path} on {error.node}: status {error.status_code} after {tries}"
+                f" {'attempt' if tries == 1 else 'attempts'} in {error.elapsed_s:.1f} s"
+            )
         return error
 
     @property

@@ -43,6 +43,8 @@ def _normalize_hosts(hosts: Host | Iterable[Host] | None) -> list[dict[str, Any]
         return [{}]
     if isinstance(hosts, (str, bytes, Mapping)):
         hosts = [hosts]  # bytes are refused below
+    elif not isinstance(hosts, Iterable):
+        raise TypeError(f"hosts: expected a str, a mapping or several, got {type(hosts).__name__}")
     return [_normalize(host) for host in hosts]
 
 

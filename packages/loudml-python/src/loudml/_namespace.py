@@ -43,6 +43,8 @@ string_types = (str, bytes)
 _RENAMED = (("_from", "from"), ("_to", "to"), ("_continue", "continue"))
 _PLAIN = re.compile(r"[A-Za-z0-9_~,*\-][A-Za-z0-9_.~,*\-]*", re.ASCII)
 _Method = Callable[..., Any]
+_VARIADIC = 0x04 | 0x08
+"""Flags of a function's code: it takes further positional arguments, or any keyword."""
 
 
 def _escape(value: Any) -> str | bytes:
@@ -122,7 +124,8 @@ def query_params(*names: str) -> Callable[[_Method], _Method]:
         names: Query parameters of the method, in their order.
 
     Raises:
-        TypeError: (from the decorated method) a keyword that is none of these.
+        TypeError: (from the decorated method) a keyword that is none of these, or a query parameter without its
+            keyword; the message lists the keywords.
     """
     escaped = (*names, *GLOBAL_PARAMS)
 
@@ -145,12 +148,43 @@ def query_params(*names: str) -> Callable[[_Method], _Method]:
                         value = kwargs.pop(spelled)
                         if value is not None:
                             params[name] = value
-            return method(*args, params=params, **kwargs)
+            try:
+                return method(*args, params=params, **kwargs)
+            except TypeError:
+                _check_arguments(method, names, args, kwargs)
+                raise
 
         call.query_params = names  # type: ignore[attr-defined]
         return call
 
     return decorate
+
+
+def _check_arguments(
+    method: _Method, names: tuple[str, ...], args: tuple[Any, ...], keywords: Mapping[str, Any]
+) -> None:
+    """Refuse what a method does not take, with the query parameters that it does.
+
+    Raises:
+        TypeError: A keyword is unknown, or there are more positional arguments than before ``params``.
+    """
+    code = getattr(method, "__code__", None)
+    if code is None or code.co_flags & _VARIADIC:
+        return
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    spelled = {name: word for word, name in _RENAMED}
+    offered = ", ".join(spelled.get(name, name) for name in (*names, *GLOBAL_PARAMS))
+    for keyword in keywords:
+        if keyword not in known:
+            raise TypeError(
+                f"{method.__name__}() got an unexpected keyword argument {keyword!r}; query parameters: {offered}"
+            ) from None
+    required = known.index("params") if "params" in known else len(known)
+    if len(args) > required:
+        raise TypeError(
+            f"{method.__name__}() takes {required - 1} positional arguments, got {len(args) - 1}; "
+            f"query parameters are keywords: {offered}"
+        ) from None
 
 
 class NamespacedClient:

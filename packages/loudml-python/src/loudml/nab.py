@@ -6,6 +6,7 @@ Used by ``loudml load-nab``. Source: loudml-python 1.6.3, ``nab``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import io
 import pathlib
@@ -100,11 +101,13 @@ async def load_nab(
     """
     start = make_ts(from_date)
     written = 0
-    async for name, text in _series(directory):
-        points = list(read_points(name, text, start))
-        for at in range(0, len(points), batch_size):
-            await loud.async_write_points(bucket_name, points[at : at + batch_size], interval=0.2)
-        written += len(points)
+    async with contextlib.aclosing(_series(directory)) as series:
+        async for name, text in series:
+            points = list(read_points(name, text, start))
+            for at in range(0, len(points), batch_size):
+                batch = points[at : at + batch_size]
+                await loud.async_write_points(bucket_name, batch, interval=0.2)
+            written += len(points)
     return written
 
 
@@ -146,8 +149,12 @@ async def _series(directory: str | pathlib.Path | None) -> Any:
                 raise OSError(f"{base.host}: status {response.status} for {url}")
             return url.rpartition("/")[2], (await response.read()).decode()
 
+    downloads = [asyncio.ensure_future(download(url)) for url in g_urls]
     try:
-        for task in asyncio.as_completed([download(url) for url in g_urls]):
+        for task in asyncio.as_completed(downloads):
             yield await task
     finally:
+        for task in downloads:
+            task.cancel()
+        await asyncio.gather(*downloads, return_exceptions=True)
         await transport.aclose()
