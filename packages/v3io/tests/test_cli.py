@@ -84,6 +84,18 @@ def test_items_are_written_updated_read_and_scanned(run):
     assert "NAME=VALUE" in run("kv", "put", "users/t/bob", "age", status=2)
 
 
+def test_brackets_and_colons_are_shown_as_they_are_stored(run, client, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    client.kv.put("users", "t", "k", {"text": "[bold]x[/bold]", "more": "[/foo] :smile:"})
+    table = run("kv", "scan", "users/t")
+    assert "[bold]x[/bold]" in table
+    assert "[/foo] :smile:" in table
+    source = tmp_path / "[x].txt"
+    source.write_bytes(b"x")
+    assert "put [x].txt" in run("put", str(source), "users/t/")
+
+
 def test_records_are_put_and_tailed(run, client):
     client.stream.create("users", "s", 2)
     run("stream", "put", "users/s", "-s", "1", "a", "b")

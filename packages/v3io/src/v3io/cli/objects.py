@@ -147,7 +147,7 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     )
 
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
