@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -190,6 +191,13 @@ def test_http_messages_come_in_by_post(template, address, socket, running):
     assert _wire.PalmMessage.FromString(pull.recv()).payload == b"posted"
     with urllib.request.urlopen(f"http://127.0.0.1:{part.port}/", b"\xff", timeout=10) as answer:
         assert answer.read() == b"0"
+    for announced in ("-1", "many", "9" * 30):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{part.port}/", b"x", {"Content-Length": announced}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="413") as refused:
+            urllib.request.urlopen(request, timeout=10)
+        refused.value.close()
 
 
 def test_a_dead_part_ends_the_template_with_a_line_that_says_so(caplog):

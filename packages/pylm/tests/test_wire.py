@@ -156,3 +156,13 @@ def test_errors_pickle_with_what_came_back():
     assert "KeyError" in str(error)
     unknown = errors.from_failure(_wire.Failure(kind="FromTheFuture", text="new", server="s"))
     assert type(unknown) is errors.RemoteError
+
+
+@pytest.mark.parametrize("field", [b"\x0a", b"\x12", b"\x22", b"\x3a"])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_text_of_the_first_dialect_that_is_none_is_malformed(field, size):
+    good = _wire.OldPalmMessage(pipeline="pp", client="cc", stage=0, function="ff", cache="xx")
+    frame = _wire.encode(good, b"x" * size)
+    at = frame.index(field + b"\x02") + 2
+    with pytest.raises(errors.Malformed):
+        _wire.decode_old(frame[:at] + b"\xff\xfe" + frame[at + 2 :])

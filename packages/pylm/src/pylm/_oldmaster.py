@@ -362,7 +362,7 @@ class OldWorker(WorkerEngine):
             broker = _wire.BrokerMessage.FromString(bytes(frame))
         except _wire.DecodeError as error:
             raise Malformed(f"{len(frame)} bytes are not a BrokerMessage") from error
-        if not broker.IsInitialized():
+        if not (broker.IsInitialized() and isinstance(broker.instruction, str)):
             raise Malformed(f"{len(frame)} bytes are not a BrokerMessage")
         return broker, broker.payload, broker.instruction, broker.ext
 

@@ -122,14 +122,22 @@ def decode_old(frame: bytes | memoryview) -> tuple[Envelope, bytes]:
     except DecodeError as error:
         raise _malformed(frame) from error
     if message.IsInitialized():
-        return message, message.payload
+        return _with_text(message, frame), message.payload
     return decode_new(frame)
+
+
+def _with_text(message: OldPalmMessage, frame: bytes | memoryview) -> OldPalmMessage:
+    """Return the message, unless a text of it is none: unlike the later dialect's, its parser lets that pass."""
+    for text in (message.function, message.client, message.pipeline, message.cache):
+        if not isinstance(text, str):
+            raise _malformed(frame)
+    return message
 
 
 def _decode_eight(frame: bytes) -> tuple[Envelope, bytes]:
     old = OldPalmMessage.FromString(frame)
     if old.IsInitialized():
-        return old, old.payload
+        return _with_text(old, frame), old.payload
     middle = PalmMessage012.FromString(frame)
     return middle, middle.payload
 
@@ -170,7 +178,7 @@ def _decode_split(frame: bytes | memoryview) -> tuple[Envelope, bytes]:
         old = OldPalmMessage.FromString(head + b"\x42\x00")
         if old.IsInitialized():
             old.ClearField("payload")
-            return old, payload
+            return _with_text(old, frame), payload
         return PalmMessage012.FromString(head), payload
     except DecodeError as error:
         raise _malformed(frame) from error

@@ -82,12 +82,10 @@ class SubConnection(PullService):
 
     def recv(self) -> bytes | None:
         """Return the next message whose topic is exactly ``previous``."""
-        while (topic := self._receive(self.listen_to)) is not None:
-            frames = []
-            while self.listen_to.rcvmore:
-                frames.append(self.listen_to.recv())
-            if len(frames) == 1 and topic.decode(errors="replace") in (self.previous, ""):
-                return frames[0]
+        wanted = (self.previous, "")
+        while (frames := self._receive_all(self.listen_to)) is not None:
+            if len(frames) == 2 and frames[0].decode(errors="replace") in wanted:
+                return frames[1]
         return None
 
 

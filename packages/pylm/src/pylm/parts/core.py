@@ -231,11 +231,19 @@ class Part:
         self._stop.set()
 
     def _receive(self, socket: zmq.Socket[bytes]) -> bytes | None:
-        """Return the next frame; ``None`` once the part is to stop."""
+        """Return the next message, which is one frame; ``None`` once the part is to stop.
+
+        Further frames are dropped: left unread, they would keep a REP socket from answering.
+        """
+        frames = self._receive_all(socket)
+        return frames[0] if frames is not None else None
+
+    def _receive_all(self, socket: zmq.Socket[bytes]) -> list[bytes] | None:
+        """Return the frames of the next message; ``None`` once the part is to stop."""
         while not self._stop.is_set():
             if socket.poll(TICK_MS):
                 with contextlib.suppress(zmq.Again):
-                    return socket.recv(zmq.DONTWAIT)
+                    return socket.recv_multipart(zmq.DONTWAIT)
         return None
 
     def _transmit(self, socket: zmq.Socket[bytes], frame: bytes) -> bool:

@@ -17,13 +17,13 @@ import zmq
 
 from pylm import _wire
 from pylm.errors import Malformed
+from pylm.parts._bodies import body_size
 from pylm.parts.core import BypassInbound, Inbound, Outbound, open_socket
 
 __all__ = ["GatewayDealer", "GatewayRouter", "HttpGateway", "MyHandler", "MyServer"]
 
 ANSWER_TIMEOUT_S = 60.0
 MAX_CONNECTIONS = 100
-MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
 class GatewayRouter(Inbound):
@@ -159,12 +159,9 @@ class MyHandler(http.server.BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def _call(self, function: str) -> tuple[int, bytes]:
-        try:
-            size = int(self.headers.get("content-length") or 0)
-        except ValueError:
-            return 400, b"content-length is not a number"
-        if size > MAX_BODY_BYTES or size < 0:
-            return 413, b"the body is too large"
+        size = body_size(self.headers)
+        if size is None:
+            return 413, b"content-length is no number, or too large"
         client = _wire.new_uuid()
         _, ext = _wire.MessageIds().next()
         message = _wire.PalmMessage(

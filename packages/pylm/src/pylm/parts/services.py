@@ -20,6 +20,7 @@ from pylm._outlet import PubOutlet
 from pylm._server import DEFAULT_OPTIONS
 from pylm._stats import Stats
 from pylm.errors import Malformed
+from pylm.parts._bodies import body_size
 from pylm.parts._fixed import Fixed
 from pylm.parts.core import TICK_MS, BypassInbound, Inbound, Outbound, open_socket
 from pylm.persistence.kv import DictDB
@@ -261,7 +262,10 @@ class HttpService(Inbound):
             timeout = 30
 
             def do_POST(self) -> None:
-                size = int(self.headers.get("content-length") or 0)
+                size = body_size(self.headers)
+                if size is None:
+                    self.send_error(413, "content-length is no number, or too large")
+                    return
                 body = part.exchange(self.rfile.read(size))
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
