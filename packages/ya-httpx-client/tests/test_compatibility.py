@@ -136,3 +136,43 @@ def test_options_that_do_not_exist_are_refused():
         Session({"budget": 1}, colour="red")
     with pytest.raises(ValueError, match="slots=0"):
         Session({"budget": 1}, slots=0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "calc",
+        "http://",
+        "ftp://calc",
+        "http://calc/path",
+        "http://calc?a=1",
+        "http://calc:99999",
+    ],
+)
+def test_url_no_request_could_be_sent_to_is_refused(url):
+    with pytest.raises(ValueError, match=r"expected scheme, host and perhaps a port"):
+        Session({"budget": 1}).startup(url, "hash")
+    with pytest.raises(ValueError, match=r"expected scheme, host and perhaps a port"):
+        Session({"budget": 1}).add_url(url, "hash", ("run",))
+
+
+def test_url_with_credentials_is_refused_without_showing_them():
+    with pytest.raises(ValueError, match=r"http://\*\*\*@calc") as error:
+        Session({"budget": 1}).startup("http://user:hidden@calc", "hash")
+    assert "hidden" not in str(error.value)
+
+
+def test_arguments_of_the_wrong_kind_are_told_what_was_expected():
+    with pytest.raises(TypeError, match="url: expected a str such as 'http://calc', got int"):
+        Session({"budget": 1}).startup(5, "hash")
+    with pytest.raises(TypeError, match=r"executor_cfg: expected .* a mapping, got NoneType"):
+        Session(None)
+    with pytest.raises(TypeError, match="slots='3': expected a number"):
+        Session({"budget": 1}, slots="3")
+    with pytest.raises(TypeError, match="unknown option 'slotz': did you mean 'slots'"):
+        Session({"budget": 1}, slotz=3)
+    with pytest.raises(TypeError, match=r"unknown option 'zzzz': there are: slots, "):
+        Session({"budget": 1}).startup("http://calc", "hash", zzzz=3)
+    with pytest.raises(KeyError, match="no service for url http://calc; there are: none"):
+        Session({"budget": 1}).set_cluster_size("http://calc", 2)

@@ -6,6 +6,8 @@ Given to ``Session(...)`` for all URLs and to ``startup`` or ``add_url`` for one
 from __future__ import annotations
 
 import dataclasses
+import difflib
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -35,6 +37,7 @@ class ServiceOptions:
             replaced before their agreements end.
 
     Raises:
+        TypeError: A value is no number where one is expected.
         ValueError: A value is outside its range.
     """
 
@@ -53,7 +56,22 @@ class ServiceOptions:
     min_cpu_threads: int = 1
     lifetime: timedelta | None = None
 
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> ServiceOptions:
+        """Return the settings given by name.
+
+        Raises:
+            TypeError: A setting does not exist; the message says which is like it.
+            TypeError, ValueError: As for the constructor.
+        """
+        _check_names(settings)
+        return cls(**settings)
+
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("int", "float") and not isinstance(value, (int, float)):
+                raise TypeError(f"{field.name}={value!r}: expected a number")
         for name, good, expected in (
             ("slots", self.slots >= 1, "1 or more"),
             ("max_queue", self.max_queue >= 1, "1 or more"),
@@ -74,4 +92,14 @@ class ServiceOptions:
             TypeError: A setting does not exist.
             ValueError: A value is outside its range.
         """
+        _check_names(changes)
         return dataclasses.replace(self, **changes)
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(ServiceOptions)]
+    for name in settings:
+        if name not in known:
+            like = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {like[0]!r}?" if like else f"there are: {', '.join(known)}"
+            raise TypeError(f"unknown option {name!r}: {hint}")

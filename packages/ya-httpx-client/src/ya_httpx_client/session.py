@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import urllib.parse
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,27 @@ class YagnaTransport(httpx.AsyncBaseTransport):
         return await deliver(self.request_queue.cluster, request)
 
 
+def check_url(url: object) -> None:
+    """Refuse what no request can be sent to.
+
+    Raises:
+        TypeError: Not a str.
+        ValueError: Not just scheme, host and port.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url: expected a str such as 'http://calc', got {type(url).__name__}")
+    shown = f"{url.partition('://')[0]}://***@{url.rpartition('@')[2]}" if "@" in url else url
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = parts.scheme in ("http", "https", "all") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in url or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(
+            f"url {shown!r}: expected scheme, host and perhaps a port, as in 'http://calc'"
+        )
+
+
 class Session:
     """Serves URLs from Golem providers.
 
@@ -81,12 +103,16 @@ class Session:
         on_event: Callable[[Event], None] | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(executor_cfg, Mapping):
+            raise TypeError(
+                f"executor_cfg: expected the arguments of yapapi.Golem as a mapping, got {type(executor_cfg).__name__}"
+            )
         self.executor_cfg = dict(executor_cfg)
         configured = self.executor_cfg.pop("repository_url", None)
         self.repository_url: str | None = (
             repository_url or configured or os.environ.get(REGISTRY_VARIABLE)
         )
-        self.options = ServiceOptions(**options)
+        self.options = ServiceOptions.of(options)
         self.clusters: dict[str, Cluster] = {}
         self._on_event = on_event
         self._manager: Any = None
@@ -113,7 +139,8 @@ class Session:
 
         Raises:
             KeyError: There is a service for ``url`` already.
-            TypeError, ValueError: An option does not exist or is out of its range.
+            TypeError, ValueError: ``url`` is not just scheme, host and port, or an option does not exist or is out of
+                its range.
         """
         self._check_new(url)
         settings = self.options.replace(**options)
@@ -148,12 +175,14 @@ class Session:
 
         Raises:
             KeyError: There is a service for ``url`` already.
-            TypeError, ValueError: An option does not exist or is out of its range.
+            TypeError, ValueError: ``url`` is not just scheme, host and port, or an option does not exist or is out of
+                its range.
         """
         self._check_new(url)
         self._add(url, image_hash, entrypoint, init_cluster_size, self.options.replace(**options))
 
     def _check_new(self, url: str) -> None:
+        check_url(url)
         if url in self.clusters:
             raise KeyError(f"Service for url {url} already exists")
 
@@ -185,6 +214,10 @@ class Session:
             KeyError: No service for ``url``.
             TypeError: ``size`` is no number, function, or object with ``__int__``.
         """
+        if url not in self.clusters:
+            raise KeyError(
+                f"no service for url {url}; there are: {', '.join(self.clusters) or 'none'}"
+            )
         self.clusters[url].set_size(size)
 
     # clients -----------------------------------------------------------------------------------------------------
