@@ -88,9 +88,49 @@ def without_traceback(sent):
     return topic, message.payload, message.stage, message.function, str(extension)
 
 
-PAYLOADS = st.sampled_from(
-    [b"x1", b"x2", b"!1", b"m1", b"l1", b"e1", b"a1", b"n1", b"i1", b"longer", b""]
+SIZES = (1, 63, 64, 126, 127, 128, 129, 8191, 8192, 16383, 16384, 16385)
+PAYLOADS = st.one_of(
+    st.sampled_from([b"x1", b"x2", b"!1", b"m1", b"l1", b"e1", b"a1", b"n1", b"i1", b""]),
+    st.builds(
+        lambda what, size: what * size, st.sampled_from([b"x", b"l"]), st.sampled_from(SIZES)
+    ),
 )
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    kind=st.sampled_from([_wire.PalmMessage, _wire.OldPalmMessage]),
+    first=st.sampled_from(SIZES[:10]),
+    size=st.one_of(st.sampled_from(SIZES), st.integers(1, 40000)),
+    noise=st.binary(max_size=20),
+    at=st.integers(0, 200),
+    cut=st.integers(0, 20),
+)
+def test_a_payload_is_found_where_the_runtime_finds_it(kind, first, size, noise, at, cut):
+    ids = _wire.MessageIds()
+
+    def frame(payload):
+        return kind(
+            pipeline="p" * 36,
+            client=CLIENT,
+            stage=1,
+            function="s.f",
+            payload=payload,
+            ext=ids.next()[1],
+        ).SerializeToString()
+
+    like = frame(b"l" * first)
+    find = _lanes.body_finder(like, len(like) - 15 - first, len(like) - 15)
+    other = frame(b"o" * size)
+    body = find(other)
+    assert bool(body) == (size < 16384)
+    assert not body or other[body:-15] == b"o" * size
+    for broken in (other[:at] + noise + other[at + cut :], other[:-at], noise):
+        body = find(broken)
+        if body:
+            message = kind.FromString(broken)
+            assert message.payload == broken[body:-15]
+            assert message.ext == broken[-12:]
 
 
 @pytest.mark.parametrize("kind", [Whole, Part, Asked])

@@ -16,11 +16,15 @@ from typing import Any, Final, TypeAlias
 
 from pylm import _wire
 
-__all__ = ["STEADY", "Lane", "Lanes", "Plain", "is_bare", "never"]
+__all__ = ["MARK_BYTES", "STEADY", "Lane", "Lanes", "Plain", "body_finder", "is_bare", "never"]
 
 STEADY: Final = 4
-"""Messages in a row that are laid out alike before a short cut for the next ones is worth its making."""
+"""Messages in a row with the same head before a short cut for the next ones is worth its making."""
 
+MARK_BYTES: Final = 3 + _wire.PLAIN_EXT_BYTES - 8
+"""Of the field of a plain extension before the message id."""
+
+_SHORT: Final = 16 * 1024
 _LIMIT: Final = 256
 _PLAIN: Final = _wire.PLAIN_EXT_BYTES
 _MARKED: Final = _PLAIN + len(_wire.COMPLETE)
@@ -93,6 +97,33 @@ def is_bare(ext: bytes) -> bool:
     return not size or (size == _MARKED and ext.endswith(_wire.COMPLETE))
 
 
+def body_finder(like: bytes, body: int, end: int, start: int = 0) -> Callable[[bytes], int]:
+    """Return a function that tells where the payload of a frame begins that differs in payload and message id only.
+
+    Args:
+        like: An envelope whose extension begins as a plain one does.
+        body: Where its payload begins.
+        end: Where its payload ends and the field of the extension begins; in others it ends as far from the end.
+        start: Bytes at the beginning that may differ, too; the caller looks at them.
+
+    The function returns 0 for a frame of any other layout, and for a payload of 16 KiB or more.
+    """
+    at = body - (1 if end - body < 128 else 2)
+    before, mark, rest = like[start:at], like[end : end + MARK_BYTES], len(like) - end
+
+    def find(frame: bytes) -> int:
+        end = len(frame) - rest
+        if end <= at or not (frame.startswith(before, start) and frame.startswith(mark, end)):
+            return 0
+        size = frame[at]
+        if size < 128:
+            return at + 1 if at + 1 + size == end else 0
+        high = frame[at + 1]
+        return at + 2 if high < 128 and at + 2 + size - 128 + (high << 7) == end else 0
+
+    return find
+
+
 def never(_: bytes) -> bool:
     """Return that a frame is not like others: the short cut of lanes whose owner has made none."""
     return False
@@ -124,15 +155,20 @@ class Lanes:
         self._cache_tag, self._payload_tag = (0x3A, 0x42) if self._is_old else (0x2A, 0x32)
         self._known: dict[bytes, Lane] = {}
         self._last: tuple[bytes, Lane, int] = _NOWHERE.raw, _NOWHERE, 1
-        self._steady: tuple[object, int, int] = b"", 0, 0
+        self._steady: tuple[bytes | Lane, int] = b"", 0
         self.alike: Callable[[bytes], Any] = never
         """The owner's short cut: handles a frame laid out like those it was made for; false for any other."""
 
-    def is_steady(self, head: bytes | Lane, size: int) -> bool:
-        """Count messages in a row of the same head (or lane) and size; return whether there are enough of them now."""
-        before, before_size, count = self._steady
-        count = count + 1 if size == before_size and head == before else 1
-        self._steady = head, size, count
+    def is_steady(self, head: bytes | Lane, payload_size: int) -> bool:
+        """Count messages in a row of the same head (or lane); return whether it is time to make a short cut for them.
+
+        Like the last of them, when its payload is one that :func:`body_finder` finds.
+        """
+        if not 0 < payload_size < _SHORT:
+            return False
+        before, count = self._steady
+        count = count + 1 if head == before else 1
+        self._steady = head, count
         return count == STEADY
 
     def read(self, frame: bytes) -> Plain | None:

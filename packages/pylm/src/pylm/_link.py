@@ -22,7 +22,7 @@ import zmq
 from pylm import _wire
 from pylm._frames import DONTWAIT, LARGE, recv_body, sender_of
 from pylm._intake import PublishedIntake
-from pylm._lanes import Lanes, Plain
+from pylm._lanes import Lanes, Plain, body_finder
 from pylm._loop import DRAIN
 from pylm.config import Overflow
 from pylm.errors import Closed, Malformed, Overloaded, PylmError, TimedOut, from_failure
@@ -258,36 +258,34 @@ class Link:
                         call.kept.pop(ext[4:12], None)
                     call.complete += 1
                     call.answers.append((index, payload, None, ""))
-                    if self._lanes.is_steady(head, len(frame)):
+                    if self._lanes.is_steady(head, len(payload)):
                         self._lanes.alike = self._short_cut(bytes(frame), len(payload))
                     return
         self._route_any(frame)
 
     def _short_cut(self, like: bytes, payload_size: int) -> Callable[[bytes], bool]:
         """Return what :meth:`_route` does for the answers that follow and are laid out like this one."""
-        size, routes, complete = len(like), self._routes, _wire.COMPLETE
-        identity_end = size - len(complete)
-        identity = identity_end - 8
-        end = size - 3 - _COMPLETE_BYTES
-        body = end - payload_size
-        before, mark = like[:body], like[end:identity]
+        ext = 3 + _COMPLETE_BYTES
+        end = len(like) - ext
+        find, routes, complete = (
+            body_finder(like, end - payload_size, end),
+            self._routes,
+            _wire.COMPLETE,
+        )
+        identity = slice(-8 - len(complete), -len(complete))
 
         def take(frame: bytes) -> bool:
-            if not (
-                len(frame) == size
-                and frame.startswith(before)
-                and frame.startswith(mark, end)
-                and frame.endswith(complete)
-            ):
+            body = find(frame)
+            if not (body and frame.endswith(complete)):
                 return False
-            found = routes.pop(frame[identity:identity_end], None)
+            found = routes.pop(frame[identity], None)
             if found is None:
                 return False
             call, index = found
             if call.kept is not None:
-                call.kept.pop(frame[identity:identity_end], None)
+                call.kept.pop(frame[identity], None)
             call.complete += 1
-            call.answers.append((index, frame[body:end], None, ""))
+            call.answers.append((index, frame[body:-ext], None, ""))
             return True
 
         return take

@@ -16,7 +16,7 @@ import zmq
 
 from pylm import _calls, _wire
 from pylm._frames import DONTWAIT, LARGE, SNDMORE, complete_routed, sender_of
-from pylm._lanes import Lane, Lanes, is_bare
+from pylm._lanes import MARK_BYTES, Lane, Lanes, body_finder, is_bare
 from pylm._logs import server_logger
 from pylm._outlet import PushOutlet
 from pylm._replies import ReplyOutlet
@@ -169,7 +169,7 @@ class RequestServer(OldEngine):
         except Exception as error:
             return self._failed_plain(frame, lane, head, error)
         is_usual = len(ext) == _wire.PLAIN_EXT_BYTES and not has_tag
-        if is_usual and self._lanes.is_steady(lane, len(frame)):
+        if is_usual and self._lanes.is_steady(lane, len(payload)):
             self._lanes.alike = self._short_cut(frame, lane, len(payload))
         return self._answered_plain(frame, lane, head, ext, result)
 
@@ -204,37 +204,35 @@ class RequestServer(OldEngine):
 
         They differ in pipeline, payload and id. Everything else is worked out here, once.
         """
-        size, start = len(like), like[1] + 2
-        end = size - 3 - _wire.PLAIN_EXT_BYTES
-        body, identity = end - payload_size, size - 8
-        opening, names, mark = like[:2], like[start:body], like[end:identity]
-        tail = _wire.COMPLETE
-        done = mark[:2] + bytes((mark[2] + len(tail),)) + mark[3:]
+        start = like[1] + 2
+        ext = 3 + _wire.PLAIN_EXT_BYTES
+        end = len(like) - ext
+        find, opening = body_finder(like, end - payload_size, end, start), like[:2]
+        mark, tail = like[end : end + MARK_BYTES], _wire.COMPLETE
+        mark = mark[:2] + bytes((mark[2] + len(tail),)) + mark[3:]
         call, stats, logs, join = lane.route, self.stats, self.logger.isEnabledFor, b"".join
+        sizes, head_end = _wire.payload_tags(_wire.OldPalmMessage), start + lane.size
 
         def take(frame: bytes) -> bytes:
-            if (
-                len(frame) != size
-                or not frame.startswith(names, start)
-                or not frame.startswith(opening)
-                or not frame.startswith(mark, end)
-                or not frame[2:start].isascii()
-                or logs(logging.DEBUG)
-            ):
+            body, head = find(frame), frame[:head_end]
+            # Text of a pipeline that is not ASCII is for the runtime to judge.
+            if not (body and head.startswith(opening) and head.isascii()) or logs(logging.DEBUG):
                 return b""
-            self._counted()
+            self._count += 1
+            if self._count >= self.messages:
+                self._last_came()
             stats.received += 1
-            stats.bytes_in += size
+            stats.bytes_in += len(frame)
             try:
-                result = call(frame[body:end])
+                result = call(frame[body:-ext])
             except Exception as error:
-                return self._failed_plain(frame, lane, frame[: start + lane.size], error)
-            if type(result) is not bytes or len(result) != payload_size:
-                head, ext = frame[: start + lane.size], frame[end + 3 :]
-                return self._answered_plain(frame, lane, head, ext, result)
+                return self._failed_plain(frame, lane, head, error)
+            if type(result) is not bytes or not 0 < len(result) < 128:
+                return self._answered_plain(frame, lane, head, frame[3 - ext :], result)
             stats.answered += 1
-            stats.bytes_out += size + len(tail)
-            return join((frame[:body], result, done, frame[identity:], tail))
+            answer = join((head, sizes[len(result)], result, mark, frame[-8:], tail))
+            stats.bytes_out += len(answer)
+            return answer
 
         return take
 

@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from pylm import _calls, _tracing, _wire
-from pylm._lanes import Lane, Lanes, Plain, is_bare
+from pylm._lanes import MARK_BYTES, Lane, Lanes, Plain, body_finder, is_bare
 from pylm._logs import server_logger
 from pylm._outlet import PubOutlet
 from pylm._server import FAILED_PAYLOAD
@@ -142,7 +142,7 @@ class _Stage(SteeringEngine):
             self._fail_plain(lane, error, began)
             return True
         self._conclude_plain(lane, head, ext, result, began)
-        if len(ext) == _wire.PLAIN_EXT_BYTES and self._lanes.is_steady(head, len(frame)):
+        if len(ext) == _wire.PLAIN_EXT_BYTES and self._lanes.is_steady(head, len(payload)):
             self._lanes.alike = self._short_cut(frame, lane, head, len(payload))
         return True
 
@@ -196,52 +196,46 @@ class _Stage(SteeringEngine):
         Everything that is the same for all of them is worked out here, once: what remains per message is comparing
         bytes, the user's function, and joining bytes.
         """
-        size = len(like)
-        end = size - 3 - _wire.PLAIN_EXT_BYTES
-        body = end - payload_size
-        identity = size - 8
-        before, mark = like[:body], like[end:identity]
-        tail = b"" if self.pipelined else _wire.COMPLETE
-        topic = self._own_topic if self.pipelined else lane.topic
-        # An answer of the same size has the same bytes around it.
-        first = (lane.next_head(head) if self.pipelined else head) + like[len(head) : body]
-        second = mark[:2] + bytes((mark[2] + len(tail),)) + mark[3:]
-        answer_size = len(first) + payload_size + len(second) + 8 + len(tail)
+        ext = 3 + _wire.PLAIN_EXT_BYTES
+        end = len(like) - ext
+        find = body_finder(like, end - payload_size, end)
+        pipelined = self.pipelined
+        topic = self._own_topic if pipelined else lane.topic
+        head_out = lane.next_head(head) if pipelined else head
+        tail = b"" if pipelined else _wire.COMPLETE
+        mark = like[end : end + MARK_BYTES]
+        mark = mark[:2] + bytes((mark[2] + len(tail),)) + mark[3:]
         call, stats, send, now = lane.route, self.stats, self._outlet.send, time.perf_counter
         record, logs, join = stats.latency.record, self.logger.isEnabledFor, b"".join
+        sizes = _wire.payload_tags(_wire.PalmMessage)
 
         def take(frame: bytes) -> bool:
-            if (
-                len(frame) != size
-                or not frame.startswith(before)
-                or not frame.startswith(mark, end)
-                or logs(logging.DEBUG)
-                or _tracing.server_span is not None
-            ):
+            body = find(frame)
+            if not body or logs(logging.DEBUG) or _tracing.server_span is not None:
                 return False
             self._count += 1
             if self._count >= self.messages:
                 self._last_came()
             stats.received += 1
-            stats.bytes_in += size
+            stats.bytes_in += len(frame)
             began = now()
             self._message = None
             self._frame = frame
-            self._payload = payload = frame[body:end]
+            self._payload = payload = frame[body:-ext]
             try:
                 result = call(payload)
             except Exception as error:
                 self._fail_plain(lane, error, began)
                 return True
-            if type(result) is bytes and len(result) == payload_size and self._message is None:
+            if type(result) is bytes and 0 < len(result) < 128 and self._message is None:
                 stats.answered += 1
-                stats.bytes_out += answer_size
-                answer = join((first, result, second, frame[identity:], tail))
+                answer = join((head_out, sizes[len(result)], result, mark, frame[-8:], tail))
+                stats.bytes_out += len(answer)
                 if send(topic, answer, per_call=False) and self._outlet.is_full():
                     self._check_backlog()
                 record(now() - began)
             else:
-                self._conclude_plain(lane, head, frame[end + 3 :], result, began)
+                self._conclude_plain(lane, head, frame[3 - ext :], result, began)
             return True
 
         return take

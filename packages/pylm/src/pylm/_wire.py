@@ -49,6 +49,7 @@ __all__ = [
     "message_id",
     "new_uuid",
     "parse_extension",
+    "payload_tags",
     "strip_complete",
     "write",
 ]
@@ -309,6 +310,11 @@ _EXT_SIZES: Final = tuple(_EXT_TAG + bytes((size,)) for size in range(128))
 _SIZES: Final[dict[type, tuple[bytes, ...]]] = {
     kind: tuple(tag + bytes((size,)) for size in range(128)) for kind, tag in _TAGS.items()
 }
+
+
+def payload_tags(kind: type[Envelope]) -> tuple[bytes, ...]:
+    """Return what stands before a payload of 1, 2, ... 127 bytes in an envelope of this dialect."""
+    return _SIZES[kind]
 
 
 def write(kind: type[Envelope], head: bytes, payload: bytes | memoryview, ext: bytes) -> bytes:
