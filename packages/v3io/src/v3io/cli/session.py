@@ -114,7 +114,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, emoji=False, highlight=False)  # what is stored is shown as it is
+    console = Console(
+        markup=False, emoji=False, highlight=False
+    )  # what is stored is shown as it is
     if not console.is_terminal:
         for row in rows:
             click.echo("\t".join("" if cell is None else str(cell) for cell in row))
