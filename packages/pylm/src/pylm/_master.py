@@ -169,6 +169,7 @@ class MasterEngine(Engine):
             if ext and _wire.has_more(ext):
                 extension = _wire.parse_extension(ext)
                 if extension.HasField("error"):
+                    self.stats.failed += 1
                     self._answer(message, payload, failed=True)
                     return
                 idempotent = extension.idempotent

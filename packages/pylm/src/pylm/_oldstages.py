@@ -395,6 +395,7 @@ class _Chained(OldEngine):
             if ext and _wire.has_more(ext):
                 extension = _wire.parse_extension(ext)
                 if extension.HasField("error"):
+                    self.stats.failed += 1
                     self._push_on(message, payload, ext)
                     return
                 serializer = extension.serializer

@@ -312,6 +312,7 @@ class _Stage(SteeringEngine):
         elif outcome.result is None:
             self.stats.ended += 1
         else:
+            self.stats.failed += outcome.passed
             self._answer(outcome.message, outcome.result, failed=outcome.passed)
         self.stats.latency.record(time.perf_counter() - outcome.began)
         if self._paused or self._outlet.is_full():

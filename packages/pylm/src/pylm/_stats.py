@@ -1,8 +1,8 @@
 """Counters and latency histograms of one server; cheap enough to be always on.
 
-Every message ends in exactly one of ``answered``, ``failed``, ``dropped`` or ``ended`` (a function without a
-result), so the counters add up to ``received`` plus what is in flight. ``pylm top`` and ``pylm graph`` read the
-snapshot through the cache socket (verb ``_stats``).
+Every message received ends in exactly one of ``answered``, ``failed`` (here or in a stage before), ``ended`` (a
+function without a result) or ``malformed``, or is still in work. ``dropped`` are those answers of them that waited for
+their reader in vain. ``pylm top`` and ``pylm graph`` read the snapshot through the cache socket (verb ``_stats``).
 """
 
 from __future__ import annotations
