@@ -187,3 +187,41 @@ def test_interrupted_command_says_one_line_and_ends_with_0(arguments, number):
         said, errors = run.communicate(timeout=30)
     assert (run.returncode, errors) == (0, "")
     assert said.splitlines()[-1].startswith("stopped")
+
+
+INTERRUPTED_AT_EVERY_STEP = """
+import os, signal, sys, threading
+import click
+from mock_servers.foreground import Interruption, wait_for_interrupt
+
+steps = 0
+
+def trace(frame, event, argument):
+    global steps
+    steps += event == "line"
+    if steps == at:
+        signal.raise_signal(signal.SIGTERM)
+    return trace
+
+for at in range(1, 40):
+    steps = 0
+    with click.Context(click.Command("x"), obj=Interruption()) as context, context.obj:
+        late = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+        late.start()
+        sys.settrace(trace)
+        wait_for_interrupt()
+        sys.settrace(None)
+        late.join()
+print("all came through")
+"""
+
+
+def test_a_signal_at_any_step_of_the_wait_ends_it():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_EVERY_STEP],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.endswith("all came through\n"), done.stderr

@@ -6,8 +6,8 @@ starts, or between the announcement and the wait, ends it as cleanly as a later 
 
 from __future__ import annotations
 
+import queue
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,19 +21,27 @@ __all__ = ["Interruption", "announce", "wait_for_interrupt"]
 
 
 class Interruption:
-    """Context in which Ctrl-C, SIGTERM and SIGHUP set a flag instead of ending the process; main thread only."""
+    """Context in which Ctrl-C, SIGTERM and SIGHUP are noted instead of ending the process; main thread only.
+
+    A handler runs between any two steps of the thread it interrupts. An event would not do: the handler would wait for
+    the lock that this very thread holds where it begins to wait. A ``SimpleQueue`` may be put to from there.
+    """
 
     def __init__(self) -> None:
-        self.happened = threading.Event()
+        self._happened: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         def handle(number: int, frame: FrameType | None) -> None:
-            self.happened.set()
+            self._happened.put(number)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, handle)
         return self
+
+    def wait(self) -> None:
+        """Return when a signal has come."""
+        self._happened.get()
 
     def __exit__(
         self,
@@ -60,5 +68,5 @@ def wait_for_interrupt(last_words: Callable[[], str] = lambda: "stopped") -> Non
     """
     interruption = click.get_current_context().find_object(Interruption)
     assert interruption is not None
-    interruption.happened.wait()
+    interruption.wait()
     click.echo(last_words())

@@ -72,7 +72,10 @@ class Supervisor:
             for child in self.clients.values():
                 self._start(child, "client")
             try:
-                while not self._stop.wait(0.1):
+                while (
+                    not self._stop.is_set()
+                ):  # not wait(): a handler's set() would wait for its lock
+                    time.sleep(0.1)
                     self._look()
                     if until_clients_end and all(
                         child.process is not None and child.process.poll() is not None
