@@ -28,24 +28,8 @@ RIDES = pathlib.Path(__file__).parent.parent / "tools" / "chapters" / "data" / "
 CONTAINER = "bigdata"
 STREAM = "/telemetry"
 TABLE = "daily"
-MODEL = {
-    "name": "rides-per-hour",
-    "type": "donut",
-    "bucket_interval": "1h",
-    "interval": "1h",
-    "offset": 0,
-    "span": "auto",
-    "default_bucket": "rides",
-    "features": [{"name": "rides", "metric": "avg", "field": "rides", "default": 0}],
-    "seasonality": {"daytime": True, "weekday": True},
-}
-BUCKET = {
-    "name": "rides",
-    "type": "influxdb",
-    "addr": "localhost:8086",
-    "database": "bikes",
-    "measurement": "rides",
-}
+DEFINITIONS = json.loads((RIDES.parent / "rides.json").read_text(encoding="utf-8"))
+MODEL, BUCKET = DEFINITIONS["model"], DEFINITIONS["bucket"]
 
 
 class Statistics(Worker):

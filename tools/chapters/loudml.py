@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import pathlib
 import threading
 import time
 from typing import Any
@@ -13,24 +15,10 @@ from stage import Stage, Step
 
 TITLE = "Loud ML: learn from bike rides, find the storms, forecast, survive a lost node"
 
-BUCKET = {
-    "name": "rides",
-    "type": "influxdb",
-    "addr": "localhost:8086",
-    "database": "bikes",
-    "measurement": "rides",
-}
-MODEL = {
-    "name": "rides-per-hour",
-    "type": "donut",
-    "bucket_interval": "1h",
-    "interval": "1h",
-    "offset": 0,
-    "span": "auto",
-    "default_bucket": "rides",
-    "features": [{"name": "rides", "metric": "avg", "field": "rides", "default": 0}],
-    "seasonality": {"daytime": True, "weekday": True},
-}
+RIDES = json.loads(
+    pathlib.Path(__file__).with_name("data").joinpath("rides.json").read_text("utf-8")
+)
+MODEL, BUCKET = RIDES["model"], RIDES["bucket"]
 KNOWN_DAYS = {
     datetime.date(2011, 8, 27): "Hurricane Irene",
     datetime.date(2011, 9, 5): "Labor Day",

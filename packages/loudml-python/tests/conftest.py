@@ -1,4 +1,4 @@
-"""A server that records the bytes of requests, for tests of what goes over the wire."""
+"""A server that records what goes over the wire; plain modules beside the tests can be imported."""
 
 import contextlib
 import gzip
@@ -7,9 +7,12 @@ import pathlib
 import re
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
+
+sys.path.append(str(pathlib.Path(__file__).parent))
 
 
 class RecordingServer:

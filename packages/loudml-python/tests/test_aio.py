@@ -4,6 +4,7 @@ import asyncio
 import inspect
 
 import pytest
+from cpu_model import BUCKET, SETTINGS
 from loudml import (
     AsyncLoud,
     AuthenticationException,
@@ -23,17 +24,6 @@ from loudml.transport import Transport
 from mock_servers.faults import Fault
 from transport_utils.deadline import Timeout
 
-SETTINGS = {
-    "name": "cpu",
-    "type": "donut",
-    "bucket_interval": "1m",
-    "interval": "1m",
-    "offset": "10s",
-    "span": 5,
-    "default_bucket": "metrics",
-    "features": [{"name": "avg_load", "metric": "avg", "field": "load", "default": 0}],
-}
-BUCKET = {"name": "metrics", "type": "influxdb", "addr": "x", "database": "y", "measurement": "z"}
 POINTS = [{"timestamp": 1_700_000_000 + 60 * n, "load": 10 + n % 7} for n in range(300)]
 RANGE = {"_from": 1_700_000_000, "_to": 1_700_018_000}
 NODES = "/_nodes/_all/http"

@@ -11,23 +11,13 @@ import time
 
 import pytest
 import yaml
+from cpu_model import BUCKET, SETTINGS
 from loudml import Loud, NativeHttpConnection
 from loudml.cli.app import COMMANDS, app
 from loudml.cli.status import run
 from loudml.cli.wave import wave
 from mock_servers.faults import Fault
 
-SETTINGS = {
-    "name": "cpu",
-    "type": "donut",
-    "bucket_interval": "1m",
-    "interval": "1m",
-    "offset": "10s",
-    "span": 5,
-    "default_bucket": "metrics",
-    "features": [{"name": "avg_load", "metric": "avg", "field": "load", "default": 0}],
-}
-BUCKET = {"name": "metrics", "type": "influxdb", "addr": "x", "database": "y", "measurement": "z"}
 SCHEDULE = {
     "name": "every minute",
     "method": "get",

@@ -1,19 +1,9 @@
 """The whole surface against the mock server: what users do, and what they get back."""
 
 import pytest
+from cpu_model import BUCKET, SETTINGS
 from loudml import JobFailed, Loud, NativeHttpConnection, NotFoundError, RequestError
 
-SETTINGS = {
-    "name": "cpu",
-    "type": "donut",
-    "bucket_interval": "1m",
-    "interval": "1m",
-    "offset": "10s",
-    "span": 5,
-    "default_bucket": "metrics",
-    "features": [{"name": "avg_load", "metric": "avg", "field": "load", "default": 0}],
-}
-BUCKET = {"name": "metrics", "type": "influxdb", "addr": "x", "database": "y", "measurement": "z"}
 POINTS = [{"timestamp": 1_700_000_000 + 60 * n, "load": 10 + n % 7} for n in range(600)]
 RANGE = {"_from": 1_700_000_000, "_to": 1_700_030_000}
 

@@ -94,7 +94,7 @@ class BaseTransport:
     def __init__(
         self,
         hosts: list[dict[str, Any]],
-        connection_class: Any,
+        connection_class: Any = Urllib3HttpConnection,
         connection_pool_class: type[ConnectionPool] = ConnectionPool,
         host_info_callback: HostInfoCallback = get_host_info,
         sniff_on_start: bool = False,
@@ -141,6 +141,10 @@ class BaseTransport:
         self.set_connections(hosts)
         self._seeds = list(self.connection_pool.connection_opts)
         self.seed_connections = tuple(connection for connection, _ in self._seeds)
+        self._begin(sniff_on_start)
+
+    def _begin(self, sniff_on_start: bool) -> None:
+        """Make what the driver needs, and ask for the list of nodes if that is wanted."""
 
     def add_connection(self, host: dict[str, Any]) -> None:
         """Add a node; those there keep their connections.
@@ -347,43 +351,7 @@ class Transport(BaseTransport):
         TransportError: With ``sniff_on_start``: no node could be asked.
     """
 
-    def __init__(
-        self,
-        hosts: list[dict[str, Any]],
-        connection_class: Any = Urllib3HttpConnection,
-        connection_pool_class: type[ConnectionPool] = ConnectionPool,
-        host_info_callback: HostInfoCallback = get_host_info,
-        sniff_on_start: bool = False,
-        sniffer_timeout: float | None = None,
-        sniff_timeout: float = 0.1,
-        sniff_on_connection_fail: bool = False,
-        serializer: Any = DEFAULT_SERIALIZER,
-        serializers: Mapping[str, Any] | None = None,
-        default_mimetype: str = "application/json",
-        max_retries: int = 3,
-        retry_on_status: Collection[int] = (429, 502, 503, 504),
-        retry_on_timeout: bool = False,
-        send_get_body_as: str = "GET",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            hosts,
-            connection_class,
-            connection_pool_class,
-            host_info_callback,
-            sniff_on_start,
-            sniffer_timeout,
-            sniff_timeout,
-            sniff_on_connection_fail,
-            serializer,
-            serializers,
-            default_mimetype,
-            max_retries,
-            retry_on_status,
-            retry_on_timeout,
-            send_get_body_as,
-            **kwargs,
-        )
+    def _begin(self, sniff_on_start: bool) -> None:
         self._closed = threading.Event()
         self._sniffing = threading.Lock()
         if sniff_on_start:

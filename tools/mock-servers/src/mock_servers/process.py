@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from types import TracebackType
 from typing import IO, TYPE_CHECKING
+
+from mock_servers.started import Started
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,7 +31,7 @@ READY = "Ctrl-C"
 POLL_S = 0.01
 
 
-class ServerProcess:
+class ServerProcess(Started):
     """One command of ``mock-servers``, run by this interpreter.
 
     Args:
@@ -142,14 +143,3 @@ class ServerProcess:
         if self._process is None:
             raise RuntimeError(f"{self.arguments[0]} does not run")
         return self._process
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

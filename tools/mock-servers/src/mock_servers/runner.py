@@ -17,7 +17,6 @@ import socket
 import ssl
 import struct
 import threading
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -26,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from mock_servers.forking import close_in_children
+from mock_servers.started import Started
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -133,7 +133,7 @@ class _Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
 
-class ServerThread:
+class ServerThread(Started):
     """One ASGI application served by uvicorn in a thread of this process.
 
     Use as a context manager, or call :meth:`start` and :meth:`stop`. Both may be called again: a stopped server that
@@ -296,14 +296,3 @@ class ServerThread:
         self._thread = self._server = self._listener = None
         if self.uds is not None:
             pathlib.Path(self.uds).unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()

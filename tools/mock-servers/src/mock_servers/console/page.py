@@ -18,7 +18,6 @@ import http.client
 import pathlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,6 +31,7 @@ from mock_servers.console.panel import Panel, Shown
 from mock_servers.console.sampling import Sampler
 from mock_servers.faults import Fault
 from mock_servers.runner import ServerThread
+from mock_servers.started import Started
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,7 +49,7 @@ def _reply(value: Any, status: int = 200) -> Response:
     )
 
 
-class Console:
+class Console(Started):
     """The page and the servers it shows; thread-safe.
 
     Args:
@@ -124,17 +124,6 @@ class Console:
     def stop(self) -> None:
         """Stop serving the page; the servers it shows are not touched."""
         self._thread.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @staticmethod
     def _file(name: str) -> Callable[[Request], Awaitable[Response]]:

@@ -15,7 +15,6 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mock_servers.clock import Clock, ManualClock, SystemClock
@@ -26,6 +25,7 @@ from mock_servers.loudml.loading import load_file
 from mock_servers.loudml.routes import Api
 from mock_servers.loudml.store import Store
 from mock_servers.runner import ServerThread
+from mock_servers.started import Started
 from mock_servers.traffic import TrafficLog
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class LoudmlNode:
         }
 
 
-class LoudmlServer:
+class LoudmlServer(Started):
     """A Loud ML server.
 
     Args:
@@ -271,17 +271,6 @@ class LoudmlServer:
         if self.cluster.is_faithful and ":" not in host:
             raise ValueError("the Host header has no port")
         return shown
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _resolved(host: str) -> str | None:

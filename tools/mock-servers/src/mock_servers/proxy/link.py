@@ -18,11 +18,11 @@ import socket
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mock_servers.forking import close_in_children
 from mock_servers.runner import reset_transport
+from mock_servers.started import Started
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -77,7 +77,7 @@ class _End(Exception):
         self.reset = reset
 
 
-class FaultProxy:
+class FaultProxy(Started):
     """A TCP proxy on 127.0.0.1 to one upstream address.
 
     Args:
@@ -190,17 +190,6 @@ class FaultProxy:
             raise RuntimeError("the proxy is not running")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(STOP_S)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     async def _listen(self) -> None:
         if self._listener is not None:

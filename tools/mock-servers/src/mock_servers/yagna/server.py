@@ -11,12 +11,12 @@ import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mock_servers.control import Controlled
 from mock_servers.faults import FaultBoard
 from mock_servers.runner import ServerThread
+from mock_servers.started import Started
 from mock_servers.traffic import TrafficLog
 from mock_servers.yagna import control
 from mock_servers.yagna.app import Application
@@ -46,7 +46,7 @@ def gftp_folder() -> str:
     return str(pathlib.Path(found).parent)
 
 
-class YagnaServer:
+class YagnaServer(Started):
     """One local Golem.
 
     Args:
@@ -110,17 +110,6 @@ class YagnaServer:
         if self._thread.is_running:
             self.run(self.daemon.close())
         self._thread.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the server's loop and return its result.
