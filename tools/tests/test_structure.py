@@ -9,6 +9,15 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LONGEST = 600
+FOLDERS = sorted(
+    {
+        path.parent
+        for place in ("packages/*/tests", "tools", "tests-integration")
+        for path in ROOT.glob(f"{place}/**/*.py")
+        if "src" not in path.relative_to(ROOT).parts
+    }
+)
+"""Folders of modules that belong to no package: tests, tools, chapters of the demo, benchmarks."""
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob(".github/*.md"),
@@ -71,13 +80,22 @@ def test_no_module_imports_one_that_imports_it():
     assert [sorted(circle) for circle in circles(graph)] == []
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_no_plain_module_imports_one_that_imports_it(folder):
+    known = {path.stem: path for path in folder.glob("*.py")}
+    graph = {name: set(imports(path, known)) - {name} for name, path in known.items()}
+    assert [sorted(circle) for circle in circles(graph)] == []
+
+
 def test_no_module_is_longer_than_a_person_can_hold_in_mind():
     lengths = {
-        name: len(path.read_text(encoding="utf-8").splitlines())
-        for name, path in modules().items()
-        if "_proto" not in name
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for place in ("packages", "tools", "tests-integration")
+        for path in (ROOT / place).rglob("*.py")
+        if "_proto" not in path.parts
     }
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+    assert len(lengths) > 500
+    assert {path: length for path, length in lengths.items() if length > LONGEST} == {}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

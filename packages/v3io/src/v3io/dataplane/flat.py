@@ -8,31 +8,38 @@ output make up the call. The grouped form of the blocking client documents the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from v3io.dataplane import output, request
 from v3io.dataplane.request import EncoderArgs
-
-if TYPE_CHECKING:
-    from v3io.dataplane.kv_cursor import Cursors, Pages
 
 __all__ = ["FlatCalls", "Trace"]
 
 ResponseT = TypeVar("ResponseT")
 """What a call returns: a ``Response``, or a coroutine that returns one."""
 
-PagesT = TypeVar("PagesT", bound="Pages")
+PagesT = TypeVar("PagesT")
 """What walks through a table: a cursor of the blocking or the asyncio client."""
+
+MadeT = TypeVar("MadeT", covariant=True)
+"""Likewise, of what makes it."""
 
 Trace: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Puts a span around a transport's ``request``."""
+
+
+class MakesCursors(Protocol[MadeT]):
+    """What the flat form of ``new_cursor`` needs of the grouped one."""
+
+    def new_cursor(self, *args: Any, **kwargs: Any) -> MadeT:
+        """Return a cursor, see :meth:`v3io.dataplane.kv_cursor.Cursors.new_cursor`."""
 
 
 class FlatCalls(Generic[ResponseT, PagesT]):
     """Mixed into the blocking client, whose calls return a response, and the asyncio client, whose calls await one."""
 
     create_batch: Callable[[], Any]
-    kv: Cursors[ResponseT, PagesT]
+    kv: MakesCursors[PagesT]
     _access_key: str | None
     _trace: Trace | None = None
     _request: Callable[..., ResponseT]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
-from v3io.dataplane.flat import FlatCalls, PagesT, ResponseT
+from v3io.dataplane.flat import FlatCalls, ResponseT
 from v3io.dataplane.model import Model
 from v3io.dataplane.response import Response
 from v3io.errors import HttpResponseError
@@ -148,6 +148,9 @@ class Cursor(Pages):
         if item is None:
             raise StopIteration
         return item
+
+
+PagesT = TypeVar("PagesT", bound=Pages)
 
 
 class Cursors(Model[ResponseT], Generic[ResponseT, PagesT]):

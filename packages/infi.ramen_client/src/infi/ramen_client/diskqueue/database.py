@@ -15,7 +15,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import sqlite3
 import threading
 import time
@@ -24,13 +23,14 @@ from typing import TYPE_CHECKING
 
 from infi.ramen_client.diskqueue import schema
 from infi.ramen_client.diskqueue.files import QueueFiles, sync_directory
+from infi.ramen_client.diskqueue.space import Reserve, is_full
 from infi.ramen_client.diskqueue.turn import Turn
 from infi.ramen_client.errors import QueueBusy, QueueError, QueueFull
 
 if TYPE_CHECKING:
     from infi.ramen_client.diskqueue.salvage import Report
 
-__all__ = ["Database", "is_damage", "is_full", "translated"]
+__all__ = ["Database", "is_damage", "translated"]
 
 logger = logging.getLogger("ramen_client")
 
@@ -110,7 +110,6 @@ class Database:
         files = self._files
         if files.identity() is None or os.path.exists(files.salvaged):
             from infi.ramen_client.diskqueue import salvage
-            from infi.ramen_client.diskqueue.space import Reserve
 
             files.make_directory()
             with self._turn.taken():
@@ -270,18 +269,6 @@ class Database:
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that the file is not (or no longer) a sound database."""
     return isinstance(error, sqlite3.DatabaseError) and any(text in str(error) for text in _DAMAGE)
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error means that there is no room: full disk, quota, or the process's file size limit."""
-    if isinstance(error, sqlite3.Error):
-        limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
-        return "disk is full" in str(error) or (limited and "disk I/O error" in str(error))
-    return isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-    )
 
 
 def translated(

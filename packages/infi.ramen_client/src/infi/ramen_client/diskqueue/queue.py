@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from infi.ramen_client.diskqueue import schema, space
 from infi.ramen_client.diskqueue.commit import GroupCommit, IntervalSync, StoredRow
-from infi.ramen_client.diskqueue.database import Database, is_damage, is_full, translated
+from infi.ramen_client.diskqueue.database import Database, is_damage, translated
 from infi.ramen_client.diskqueue.files import QueueFiles
 from infi.ramen_client.diskqueue.turn import Turn
 from infi.ramen_client.diskqueue.wake import Bell
@@ -365,7 +365,7 @@ class DiskQueue:
             try:
                 removed = self._with_repair(functools.partial(delete, numbers), "remove from")
             except QueueError as error:
-                if not is_full(error):
+                if not space.is_full(error):
                     raise
                 removed = self._remove_without_room(numbers, delete)
         if removed < len(numbers):
@@ -393,7 +393,7 @@ class DiskQueue:
                     if left:
                         self._empty_log()
             except QueueError as error:
-                if not is_full(error) or step == 1:
+                if not space.is_full(error) or step == 1:
                     raise
         return removed
 

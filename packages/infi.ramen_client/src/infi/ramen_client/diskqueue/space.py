@@ -6,14 +6,15 @@ Called by :class:`~.queue.DiskQueue`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import resource
 import sqlite3
 
 from infi.ramen_client.diskqueue import schema
-from infi.ramen_client.diskqueue.database import is_full
 from infi.ramen_client.diskqueue.files import QueueFiles, replacement
 
-__all__ = ["RESERVE_SIZE", "Reserve", "live_bytes", "shrink", "trim"]
+__all__ = ["RESERVE_SIZE", "Reserve", "is_full", "live_bytes", "shrink", "trim"]
 
 PAGE = 4096
 RESERVE_SIZE = 1024 * 1024
@@ -124,3 +125,15 @@ class Reserve:
         except FileNotFoundError:
             return False
         return True
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that there is no room: full disk, quota, or the process's file size limit."""
+    if isinstance(error, sqlite3.Error):
+        limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+        return "disk is full" in str(error) or (limited and "disk I/O error" in str(error))
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    )
