@@ -340,7 +340,8 @@ class JobRun:
         answers = call.answers
         self.answered()
         while self.received < messages:
-            self.send_again()
+            if self._again:
+                self.send_again()
             if answers:
                 self.received += 1
                 yield answers.popleft()
