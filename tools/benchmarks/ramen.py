@@ -162,7 +162,8 @@ def measure_processes(folder: pathlib.Path, rounds: int) -> list[Figure]:
         for subject in ("ours", "original"):
             group = [Worker(subject, folder / subject)]
             try:
-                group[0].ask("push", count=1)  # 1.40 often fails when several set a folder up at once
+                # 1.40 often fails when several set a folder up at once.
+                group[0].ask("push", count=1)
                 group += [Worker(subject, folder / subject) for _ in range(7)]
                 for worker in group:
                     worker.ask("push", count=AGE // 8)
