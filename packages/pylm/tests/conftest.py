@@ -107,8 +107,8 @@ class Cluster:
                 else:
                     latest.append(True)
 
-    def finish(self, label="client"):
-        status = self.processes[label].wait(30)
+    def finish(self, label="client", limit_s=30):
+        status = self.processes[label].wait(limit_s)
         text = self.lines(label)
         assert status == 0, text
         return text

@@ -3,6 +3,9 @@
 The original runs in an environment of its own under the user's cache directory, made on first use.
 """
 
+import contextlib
+import subprocess
+
 import pytest
 from mock_servers import originals
 
@@ -88,15 +91,29 @@ def wait_for_stages(one, name, roles, who):
         one.knock(2 if name == "stream" else 4)  # half of that stream ends on the way
 
 
-@pytest.mark.parametrize(("name", "who"), CASES, ids=str)
-def test_original_and_successor_work_together(example, original, name, who):
+def output(example, original, name, who, limit_s):
+    """Return what the example's client prints, with these of its programs run by the original."""
     roles = SERVERS[name]
     one = example(name)
-    for label, file, *args in roles:
-        one.start(label, file, *args, **({"python": original} if label in who else {}))
-    wait_for_stages(one, name, roles, who)
-    one.start("client", "client.py", **({"python": original} if "client" in who else {}))
-    lines = one.finish()
+    try:
+        for label, file, *args in roles:
+            one.start(label, file, *args, **({"python": original} if label in who else {}))
+        wait_for_stages(one, name, roles, who)
+        one.start("client", "client.py", **({"python": original} if "client" in who else {}))
+        return one.finish(limit_s=limit_s)
+    finally:
+        one.stop()
+
+
+@pytest.mark.parametrize(("name", "who"), CASES, ids=str)
+def test_original_and_successor_work_together(example, original, name, who):
+    # An original publisher and an original client lose answers between them (fault E-1), whoever else there is.
+    for _ in range(4 if {"master", "client"} <= set(who) else 0):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            lines = output(example, original, name, who, 12)
+            break
+    else:
+        lines = output(example, original, name, who, 30)
     got = lines[-1:] if EXPECTED[name][0].startswith("Client") else answers(lines)
     assert sorted(got) == sorted(EXPECTED[name])
 
