@@ -167,16 +167,17 @@ class Demo:
     def go_on(self) -> None:
         """Run every chapter again and again, all at the same time, a line for each run; ends by an exception."""
         threads = [threading.Thread(target=self._repeat, args=(name,)) for name in self._names]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             self._ending.wait()
         finally:
             self._ending.set()
             for stage in list(self._stages.values()):
                 stage.stop()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
 
     def _repeat(self, name: str) -> None:
         width = max(map(len, self._names))
