@@ -23,7 +23,7 @@ import tempfile, time
 
 def run_my_program(hostname, token):
     values = dict(sender="imx", system_serial=1, system_version="3.0", hostname=hostname, auth_token=token, ssl=False)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         reader, writer = create_queue_reader_and_writer(QueueReaderConfig({**values, "queue_dir": folder}))
         for number in (1, 2, 3):
             writer.push("metrics", "san_totals", "v1", number)
