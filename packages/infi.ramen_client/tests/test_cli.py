@@ -33,6 +33,17 @@ def command(writer_values, ramen_server):
     return command
 
 
+def test_status_shows_names_and_errors_as_they_are(command, tmp_path, ramen_server):
+    where = {"RAMEN_QUEUE_DIR": str(tmp_path / "[x]"), "COLUMNS": "300"}
+    command("push", "m", "t", "v1", input="1", **where)
+    said = {"code": "BUSY", "details": "[/b] later"}
+    ramen_server.faults.add(Fault("status", status=500, body=json.dumps(said), times=1))
+    command("drain", status=1, **where)
+    text = command("status", **where)
+    assert str(tmp_path / "[x]") in text
+    assert "[/b] later" in text
+
+
 def test_push_tail_status_and_drain(command, ramen_server):
     assert "pushed 1, 1 in the queue" in command("push", "m", "t", "v1", input='{"a":1}')
     assert "pushed 3" in command("push", "m", "t", "v1", "--lines", input="[1]\n[2]\n\n[3]\n")

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -20,8 +21,9 @@ from pylm.cluster import deploy
 from pylm.cluster.check import check
 from pylm.cluster.config import load
 from pylm.cluster.role import make_client
-from pylm.cluster.watch import Reading, Watch, as_line, draw
+from pylm.cluster.watch import Reading, Watch, as_line, draw, table
 from pylm.config import ConfigurationError
+from rich.console import Console
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -291,6 +293,15 @@ def test_the_picture_shows_states_and_rates(file):
     assert "up, 12/s, 7 received" in picture
     assert ">3/s<" in picture
     assert "down" in picture
+
+
+def test_the_table_shows_names_of_workers_as_they_are(file):
+    figures = {"workers": [{"name": "[/w]", "busy": 1, "seen_s": 0.5}]}
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(
+        table(load(file), [Reading("crew", "master", "up", figures, None)])
+    )
+    assert "[/w] 1 0.5s" in shown.getvalue()
 
 
 def test_servers_that_do_not_answer_are_down(file, command):

@@ -1,11 +1,14 @@
 """The smaller pieces: start context, addresses, market record, status socket, command line."""
 
 import asyncio
+import dataclasses
+import io
 import json
 import sys
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from ya_httpx_client import requirement, status_socket
 from ya_httpx_client.cli import main, table
 from ya_httpx_client.market import MarketRecord
@@ -242,6 +245,14 @@ async def test_session_runs_without_a_place_for_its_socket(monkeypatch, tmp_path
 
 def test_table_needs_no_session():
     assert table({"pid": 1, "urls": {}}).title == "session of process 1"
+
+
+def test_table_shows_what_others_wrote_as_it_is():
+    stats = dataclasses.asdict(STATS["http://calc"]) | {"trouble": "[/b] no offers"}
+    stats["providers"][0]["provider"] = "[/one]"
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(table({"pid": 1, "urls": {"http://[::1]": stats}}))
+    assert all(text in shown.getvalue() for text in ("[/b] no offers", "[/one]", "http://[::1]"))
 
 
 @pytest.mark.parametrize(

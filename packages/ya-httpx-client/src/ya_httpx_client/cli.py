@@ -67,6 +67,7 @@ def status(once: bool, as_json: bool, interval: float) -> None:
 def table(session: dict[str, Any]) -> Table:
     """Return a table of one session's figures: a line per URL, below it one per provider."""
     from rich.table import Table
+    from rich.text import Text  # what others wrote is no markup
 
     shown = Table(title=f"session of process {session['pid']}", title_justify="left")
     shown.add_column("url / provider", min_width=20, overflow="fold")
@@ -78,7 +79,7 @@ def table(session: dict[str, Any]) -> Table:
     for url, found in session["urls"].items():
         ready = sum(provider["state"] == "ready" for provider in found["providers"])
         shown.add_row(
-            f"[bold]{url}[/]",
+            Text(url, style="bold"),
             f"{ready} of {found['wanted']} ready",
             str(found["in_flight"]),
             str(found["queued"]),
@@ -92,7 +93,7 @@ def table(session: dict[str, Any]) -> Table:
         for provider in found["providers"]:
             price = provider["price_per_hour"]
             shown.add_row(
-                f"  {provider['provider'] or '...'}",
+                Text(f"  {provider['provider'] or '...'}"),
                 provider["state"],
                 str(provider["in_flight"]),
                 "",
@@ -104,7 +105,7 @@ def table(session: dict[str, Any]) -> Table:
                 "" if price is None else f"{price:.3f}",
             )
         if found["trouble"]:
-            shown.add_row(f"  [red]{found['trouble']}[/]")
+            shown.add_row(Text(f"  {found['trouble']}", style="red"))
     return shown
 
 

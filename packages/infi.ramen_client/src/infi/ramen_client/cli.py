@@ -200,8 +200,9 @@ def status(config_file: Any, as_json: bool, watch: bool, **options: Any) -> None
 
 def _status_table(facts: dict[str, Any]) -> Any:
     from rich.table import Table
+    from rich.text import Text  # what others wrote is no markup
 
-    table = Table(title=facts["queue"], show_header=False, title_justify="left")
+    table = Table(title=Text(facts["queue"]), show_header=False, title_justify="left")
     reader = facts["reader"] or {}
     oldest = facts["oldest_s"]
     error = reader.get("last_error")
@@ -222,14 +223,14 @@ def _status_table(facts: dict[str, Any]) -> Any:
         ("dead letters", f"{facts['dead_letters']:,}"),
     ]
     for name, value in rows:
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     for rule in facts["blacklist"]:
         matched = {
             name: value
             for name, value in rule.items()
             if value is not None and name not in ("added", "last_seen", "dropped")
         }
-        table.add_row("rule", f"{json.dumps(matched)} dropped {rule['dropped']:,}")
+        table.add_row("rule", Text(f"{json.dumps(matched)} dropped {rule['dropped']:,}"))
     return table
 
 

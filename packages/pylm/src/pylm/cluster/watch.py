@@ -13,6 +13,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from rich.table import Table
+from rich.text import Text
 
 from pylm import _wire
 from pylm._cacheclient import CacheClient
@@ -109,7 +110,7 @@ def as_line(cluster: Cluster, readings: list[Reading]) -> str:
 
 def table(cluster: Cluster, readings: list[Reading]) -> Table:
     """Return the readings as a table for a person."""
-    shown = Table(title=f"pylm top: {cluster.name}")
+    shown = Table(title=Text(f"pylm top: {cluster.name}"))
     for column in ("server", "kind", "state"):
         shown.add_column(column)
     for column in ("msg/s", "received", "answered", "failed", "dropped", "waiting", "queue", "p99"):
@@ -127,13 +128,13 @@ def table(cluster: Cluster, readings: list[Reading]) -> Table:
             for key in ("received", "answered", "failed", "dropped", "waiting", "queue")
         ]
         shown.add_row(
-            each.name,
+            Text(each.name),
             each.kind,
-            {"up": "[green]up", "down": "[red]down"}.get(each.state, each.state),
+            Text(each.state, style={"up": "green", "down": "red"}.get(each.state, "")),
             "" if each.rate is None else f"{each.rate:.0f}",
             *numbers,
             f"{p99 * 1000:.2f} ms" if p99 else "",
-            workers,
+            Text(workers),
         )
     return shown
 
