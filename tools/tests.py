@@ -3,10 +3,10 @@
 Without ``--gate`` the arguments go to pytest as they are. With it (``.ci/run``) the whole suite runs under
 coverage and every distribution must reach its floor.
 
-What runs on yapapi needs an environment of its own. Beside the whole suite, and beside paths that name
-``ya-httpx-client``, ``hatch run golem:tests`` (``--golem`` here) therefore runs as a second process: it waits for its
-providers more than it computes, and its lines are shown when the first has ended. ``hatch run real-yagna:tests``
-(``--real-yagna``) adds the tests against the real daemon.
+What runs on yapapi needs an environment of its own: beside the whole suite, and beside paths that name
+``ya-httpx-client``, runs ``hatch run golem:tests`` (``--golem`` here). Beside the whole suite, pylm's tests are a
+process of their own too. Both wait for killed and frozen processes more than they compute; their lines are shown when
+the rest has ended. ``hatch run real-yagna:tests`` (``--real-yagna``) adds the tests against the real daemon.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 
 import checks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTEST = ["-m", "pytest", "-c", "tools/pytest.ini", "--rootdir", "."]
 COVERAGE = ["-m", "coverage", "run", "--rcfile", "tools/coveragerc"]
+PYLM = "packages/pylm/tests"
 GOLEM = ["packages/ya-httpx-client/tests", "tests-integration/golem"]
 REAL_YAGNA = ["packages/ya-httpx-client/tests/real_yagna"]
 NOTHING_COLLECTED = 5
@@ -36,10 +38,14 @@ OLD_WARNINGS = [
 ]
 
 
-def run_pytest(arguments: list[str], *, coverage: bool) -> int:
-    """Run pytest in this environment; return its exit status."""
-    command = [sys.executable, *(COVERAGE if coverage else []), *PYTEST, *arguments]
-    return subprocess.call(command, cwd=ROOT)
+def pytest_command(arguments: list[str], *, coverage: bool) -> list[str]:
+    """Return the command that runs pytest in this environment."""
+    return [sys.executable, *(COVERAGE if coverage else []), *PYTEST, *arguments]
+
+
+def names_a_path(arguments: list[str]) -> bool:
+    """Return whether an argument is a path, or a test in one."""
+    return any((ROOT / word.partition("::")[0]).exists() for word in arguments)
 
 
 def golem_arguments(arguments: list[str]) -> list[str] | None:
@@ -55,21 +61,20 @@ def golem_arguments(arguments: list[str]) -> list[str] | None:
     return [word for word in arguments if word not in paths] + (ours or GOLEM)
 
 
-class GolemSuite:
-    """The tests on yapapi, in a process of their own beside the block that it surrounds."""
+class SuiteBeside:
+    """Tests in a process of their own, beside the block that it surrounds."""
 
-    def __init__(self, arguments: list[str] | None, *, gate: bool) -> None:
-        """Take pytest's arguments; ``None`` makes a suite without a test."""
-        self._command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else [])]
-        self._arguments = arguments
-        self._environment = {**({"YA_HTTPX_SOAK_S": "60"} if gate else {}), **os.environ}
+    def __init__(self, command: list[str], environment: Mapping[str, str] = os.environ) -> None:
+        """Take what runs; an empty command is a suite without a test."""
+        self._command = command
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self._output = tempfile.NamedTemporaryFile(prefix="golem-tests-")  # noqa: SIM115
+        self._output = tempfile.NamedTemporaryFile(prefix="tests-beside-")  # noqa: SIM115
 
-    def __enter__(self) -> GolemSuite:
-        if self._arguments is not None:
+    def __enter__(self) -> SuiteBeside:
+        if self._command:
             self._process = subprocess.Popen(
-                [*self._command, *self._arguments],
+                self._command,
                 cwd=ROOT,
                 env=self._environment,
                 stdout=self._output,
@@ -106,13 +111,23 @@ def main(arguments: list[str]) -> int:
     if "--golem" in arguments or "--real-yagna" in arguments:
         place = GOLEM if "--golem" in arguments else REAL_YAGNA
         rest = [argument for argument in arguments if argument not in ("--golem", "--real-yagna")]
-        named = any((ROOT / word.partition("::")[0]).exists() for word in rest)
-        return run_pytest([*OLD_WARNINGS, *rest, *([] if named else place)], coverage=gate)
+        all_there = [*OLD_WARNINGS, *rest, *([] if names_a_path(rest) else place)]
+        return subprocess.call(pytest_command(all_there, coverage=gate), cwd=ROOT)
     if gate:
         subprocess.check_call([sys.executable, *COVERAGE[:2], "erase", *COVERAGE[3:]], cwd=ROOT)
-    with GolemSuite(golem_arguments(arguments), gate=gate) as golem:
-        statuses = {run_pytest(arguments, coverage=gate), golem.finish()}
-    if len(statuses) > 1:  # one of the two has nothing to do with what was asked for
+    whole = not names_a_path(arguments)
+    golem = golem_arguments(arguments)
+    golem_command = ["hatch", "run", "golem:tests", *(["--gate"] if gate else []), *(golem or [])]
+    soak = {"YA_HTTPX_SOAK_S": "60"} if gate else {}
+    pylm_command = pytest_command([*arguments, PYLM], coverage=gate)
+    rest = [*arguments, f"--ignore={PYLM}"] if whole else arguments
+    with (
+        SuiteBeside([] if golem is None else golem_command, {**soak, **os.environ}) as on_yapapi,
+        SuiteBeside(pylm_command if whole else []) as of_pylm,
+    ):
+        status = subprocess.call(pytest_command(rest, coverage=gate), cwd=ROOT)
+        statuses = {status, of_pylm.finish(), on_yapapi.finish()}
+    if len(statuses) > 1:  # not each has to do with what was asked for
         statuses.discard(NOTHING_COLLECTED)
     status = next((each for each in statuses if each), 0)  # a signal is below 0
     if gate and status == 0:
