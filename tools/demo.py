@@ -37,6 +37,7 @@ ORDER = ("transport", "loudml", "v3io", "ramen", "pylm", "ya-httpx-client")
 LIMIT_S = 120.0
 STOP_S = 30.0
 PAUSE_S = 3.0  # between two runs of a chapter on the page
+LOOK_S = 0.5
 INTERRUPTED = 130
 PLAIN_WIDTH = 120  # where the output goes to a file
 
@@ -170,7 +171,8 @@ class Demo:
         try:
             for thread in threads:
                 thread.start()
-            self._ending.wait()
+            while not self._ending.wait(LOOK_S):
+                pass  # a signal that comes just before a wait is heard after it
         finally:
             self._ending.set()
             for stage in list(self._stages.values()):
@@ -262,7 +264,8 @@ def main(
             if with_page and not rounds:
                 demo.go_on()
             elif keep:
-                threading.Event().wait()
+                while True:
+                    time.sleep(LOOK_S)
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # what follows takes seconds at most

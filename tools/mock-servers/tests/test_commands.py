@@ -225,3 +225,30 @@ def test_a_signal_at_any_step_of_the_wait_ends_it():
         check=False,
     )
     assert done.stdout.endswith("all came through\n"), done.stderr
+
+
+INTERRUPTED_IN_ANOTHER_THREAD = """
+import signal, threading
+import click
+from mock_servers.foreground import Interruption, wait_for_interrupt
+
+def interrupt():
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+with click.Context(click.Command("x"), obj=Interruption()) as context, context.obj:
+    late = threading.Timer(0.2, interrupt)
+    late.start()
+    wait_for_interrupt()
+    late.join()
+"""
+
+
+def test_a_signal_that_interrupts_no_call_of_the_main_thread_ends_the_wait():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_ANOTHER_THREAD],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert done.stdout == "stopped\n", done.stderr

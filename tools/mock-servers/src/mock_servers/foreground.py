@@ -6,7 +6,7 @@ starts, or between the announcement and the wait, ends it as cleanly as a later 
 
 from __future__ import annotations
 
-import queue
+import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
@@ -23,25 +23,31 @@ __all__ = ["Interruption", "announce", "wait_for_interrupt"]
 class Interruption:
     """Context in which Ctrl-C, SIGTERM and SIGHUP are noted instead of ending the process; main thread only.
 
-    A handler runs between any two steps of the thread it interrupts. An event would not do: the handler would wait for
-    the lock that this very thread holds where it begins to wait. A ``SimpleQueue`` may be put to from there.
+    The interpreter writes the number of a signal to a pipe at the moment it comes. Waiting for a handler would not do:
+    one runs when the main thread next does a step, which never happens if the signal came just before it began to wait
+    for a lock; and an event that a handler sets has a lock that the interrupted thread may hold.
     """
 
     def __init__(self) -> None:
-        self._happened: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._before: dict[int, Any] = {}
+        self._pipe = (-1, -1)
+        self._fd_before = -1
 
     def __enter__(self) -> Self:
         def handle(number: int, frame: FrameType | None) -> None:
-            self._happened.put(number)
+            pass  # its number is in the pipe
 
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        self._fd_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self._before[number] = signal.signal(number, handle)
         return self
 
     def wait(self) -> None:
         """Return when a signal has come."""
-        self._happened.get()
+        while os.read(self._pipe[0], 1)[0] not in self._before:
+            pass
 
     def __exit__(
         self,
@@ -51,6 +57,9 @@ class Interruption:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._fd_before)
+        for end in self._pipe:
+            os.close(end)
 
 
 def announce(addresses: Mapping[str, str]) -> None:
