@@ -224,8 +224,9 @@ def decode_page(body: bytes) -> dict[str, Any] | None:
     """Return a page of items (``{"Items": [...], ...}``) with the items as plain Python values.
 
     Three times as fast as parsing the typed JSON and then decoding each attribute: the typed text is rewritten to plain
-    JSON first, ``{"N":"42"}`` to ``42`` and ``{"S":"text"}`` to ``"text"``. That is safe where no string holds a
-    backslash, since then no string can hold the quotes that the rewriting looks for.
+    JSON first, ``{"N":"42"}`` to ``42`` and ``{"S":"text"}`` to ``"text"`` with spaces around it, since replacing by as
+    many bytes is done in place. That is safe where no string holds a backslash, since then no string can hold the quotes
+    that the rewriting looks for.
 
     Returns:
         The decoded page; ``None`` when it holds anything but plain strings and numbers of up to 18 characters, which
@@ -233,11 +234,11 @@ def decode_page(body: bytes) -> dict[str, Any] | None:
     """
     if b"\\" in body:
         return None
-    text = b"".join(_PLAIN_NUMBER.split(body)).replace(b'{"S":', b"")
+    text = b"".join(_PLAIN_NUMBER.split(body)).replace(b'{"S":', b"     ")
     if b'":{"' in text:
         return None
     try:
-        page = orjson.loads(text.replace(b'"}', b'"'))
+        page = orjson.loads(text.replace(b'"}', b'" '))
     except orjson.JSONDecodeError:
         return None
     return page if isinstance(page, dict) and "Items" in page else None

@@ -128,9 +128,13 @@ class Cursor(Pages):
         Raises:
             HttpResponseError: A page's request failed; calling again asks for that page again.
         """
-        while not self._items and not self._ended():
+        while True:
+            try:
+                return self._items.popleft()
+            except IndexError:
+                if self._ended():
+                    return None
             self._take(self._send())
-        return self._items.popleft() if self._items else None
 
     def all(self) -> list[dict[str, Any]]:
         """Return all items that are left.
