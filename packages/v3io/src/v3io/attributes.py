@@ -225,8 +225,8 @@ def decode_page(body: bytes) -> dict[str, Any] | None:
 
     Three times as fast as parsing the typed JSON and then decoding each attribute: the typed text is rewritten to plain
     JSON first, ``{"N":"42"}`` to ``42`` and ``{"S":"text"}`` to ``"text"`` with spaces around it, since replacing by as
-    many bytes is done in place. That is safe where no string holds a backslash, since then no string can hold the quotes
-    that the rewriting looks for.
+    many bytes is done in place. That is safe where no string holds a backslash, since then no string can hold the
+    quotes that the rewriting looks for.
 
     Returns:
         The decoded page; ``None`` when it holds anything but plain strings and numbers of up to 18 characters, which
