@@ -92,6 +92,7 @@ def test_calculator_ends_cleanly_on_ctrl_c(calculator, nothing_left):
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
+    assert process.returncode == 0
     nothing_left(calculator)
 
 

@@ -1,7 +1,9 @@
 """Run the calculator on three providers and have fifty additions done by them."""
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 
 from ya_httpx_client.session import Session
@@ -46,8 +48,6 @@ async def main():
 if __name__ == "__main__":
     loop = asyncio.new_event_loop()
     task = loop.create_task(main())
-    try:
+    loop.add_signal_handler(signal.SIGINT, task.cancel)  # KeyboardInterrupt could hit any task
+    with contextlib.suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
-    except KeyboardInterrupt:
-        task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
