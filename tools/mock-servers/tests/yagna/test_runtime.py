@@ -1,8 +1,11 @@
 """What the server keeps of an activity's process, at the moment it lets go of it."""
 
 import asyncio
+import os
+import signal
 import socket
 
+from mock_servers.yagna import runtime
 from mock_servers.yagna.runtime import ExeUnit
 
 
@@ -22,3 +25,17 @@ async def test_descriptors_of_a_closed_unit_serve_others_at_once():
         await writer.wait_closed()
     await closing
     assert troubles == []
+
+
+async def test_a_unit_whose_process_reads_nothing_is_closed(monkeypatch):
+    monkeypatch.setattr(runtime, "STOP_TIMEOUT_S", 0.1)
+    unit = await ExeUnit.start("activity", image=None, environment={}, isolation="ports")
+    os.kill(unit._process.pid, signal.SIGSTOP)
+    asked = asyncio.create_task(unit.ask("signal", number=0, padding="x" * 4_000_000))
+    while not unit._control.transport.get_write_buffer_size():
+        await asyncio.sleep(0)
+    await asyncio.wait_for(unit.close(), 10)
+    assert unit._process.returncode == -signal.SIGKILL
+    assert isinstance(
+        (await asyncio.gather(asked, return_exceptions=True))[0], runtime.ExeUnitError
+    )

@@ -191,7 +191,7 @@ class ExeUnit:
     async def close(self) -> None:
         """End the process and everything it started; remove its files. Safe to call again."""
         self.closed = True
-        self._control.close()
+        self._control.transport.abort()  # close() would wait for a process that does not read
         self._passing.close()
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
