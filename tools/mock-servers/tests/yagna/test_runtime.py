@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 
+import pytest
 from mock_servers.yagna import runtime
 from mock_servers.yagna.runtime import ExeUnit
 
@@ -39,3 +40,32 @@ async def test_a_unit_whose_process_reads_nothing_is_closed(monkeypatch):
     assert isinstance(
         (await asyncio.gather(asked, return_exceptions=True))[0], runtime.ExeUnitError
     )
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_whoever_waits_for_an_answer_is_released_by_a_close_that_is_cancelled(
+    monkeypatch, turns
+):
+    monkeypatch.setattr(runtime, "STOP_TIMEOUT_S", 0.1)
+    unit = await ExeUnit.start("activity", image=None, environment={}, isolation="ports")
+    os.kill(unit._process.pid, signal.SIGSTOP)
+    asked = asyncio.create_task(unit.ask("usage"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(unit.close())
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(runtime.ExeUnitError, match="gone"):
+        await asyncio.wait_for(asked, 5)
+    await asyncio.gather(closing, return_exceptions=True)
+    await unit.close()
+
+
+async def test_a_process_that_does_not_answer_is_an_error_in_time(monkeypatch):
+    monkeypatch.setattr(runtime, "STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(runtime, "ANSWER_TIMEOUT_S", 0.1)
+    unit = await ExeUnit.start("activity", image=None, environment={}, isolation="ports")
+    os.kill(unit._process.pid, signal.SIGSTOP)
+    with pytest.raises(runtime.ExeUnitError, match="no answer to usage within"):
+        await unit.ask("usage")
+    await unit.close()

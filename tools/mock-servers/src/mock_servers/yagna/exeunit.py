@@ -111,7 +111,10 @@ class ExeUnit:
             self.reap()
             if not readable:
                 continue
-            chunk = self.control.recv(1 << 16)
+            try:
+                chunk = self.control.recv(1 << 16)
+            except ConnectionResetError:  # the server had not read all our answers
+                break
             if not chunk:
                 break
             *lines, buffer = (buffer + chunk).split(b"\n")

@@ -25,6 +25,7 @@ __all__ = ["ExeUnit", "ExeUnitError"]
 MARKER = "MOCK_YAGNA_ACTIVITY"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 20.0
 LINE_BYTES = 2**26
 
 
@@ -140,7 +141,14 @@ class ExeUnit:
             )
             self._control.write(line)
             await self._control.drain()
-            return await answer
+            if method == "run":  # as long as the command takes
+                return await answer
+            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+        except asyncio.TimeoutError as error:
+            raise ExeUnitError(
+                f"the activity's process gave no answer to {method} within {ANSWER_TIMEOUT_S:g} s",
+                "Timeout",
+            ) from error
         except OSError as error:
             raise ExeUnitError("the activity's process is gone", "Gone") from error
         finally:
@@ -194,16 +202,14 @@ class ExeUnit:
         self._control.transport.abort()  # close() would wait for a process that does not read
         self._passing.close()
         self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
-        with contextlib.suppress(OSError):
-            await self._control.wait_closed()
-        for answer in self._answers.values():
+        for answer in self._answers.values():  # before anything is awaited: this may be cancelled
             if not answer.done():
                 answer.set_exception(ExeUnitError("the activity's process is gone", "Gone"))
         for connection in self._sockets.values():
             connection.close()
         self._sockets.clear()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reader
         await asyncio.get_running_loop().run_in_executor(None, self._finish)
 
     def _finish(self) -> None:
